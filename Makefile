@@ -1,0 +1,60 @@
+# Everything a person or CI runs. Each target sets up what it needs in .venv and is quick the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV := $(shell sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.lock)
+
+# The project's own settings for Prefect and the rest: nothing phones home, nothing starts by accident.
+export DO_NOT_TRACK = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export PREFECT_SERVER_ALLOW_EPHEMERAL_MODE = false
+
+.PHONY: setup demo test test-all check format lint types imports docs bench faults lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("flashvault needs Python 3.11 to 3.13, this is " + sys.version) if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync -q requirements.lock
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install -q --no-deps -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/flashvault demo
+
+test: setup
+	$(BIN)/python -m pytest -q -m "not server and not slow and not root"
+
+test-all: setup
+	$(BIN)/python -m pytest -q
+
+check: format lint types imports docs-check
+
+format: setup
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: docs-check
+docs-check: setup
+	$(BIN)/python -m pytest -q tests/architecture -m "not server and not slow and not root"
+
+docs: setup
+	$(BIN)/mkdocs build --strict
+
+lock:
+	@test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q uv)
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build site

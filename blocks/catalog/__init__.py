@@ -1,0 +1,8 @@
+"""What can be restored. The bucket is the truth; anything else is a cache.
+
+Start at `point`: a restore point names, for every volume of a group, the map of its extents.
+`shelf` lists, reads and publishes points in a store (the point is written last: until it exists
+there is no restore point); `claims` keeps a backup and a prune from ever racing.
+
+May import: image, store, units, errors.
+"""

@@ -1,0 +1,8 @@
+"""The machine that sees the snapshot's disks: AIX or Linux, over SSH or right here.
+
+Start at `base`: what a host can do. `aix` and `linux` do it; `identity` says which host disk is
+which array volume; `powerha` whether the resource group is online; `quiesce` makes an application
+quiet and always lets it go.
+
+May import: ssh, units, errors. Source: docs/reference/aix-host.md.
+"""

@@ -1,0 +1,123 @@
+"""What a host can do. Every host passes tests/contract/test_host.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk as a host sees it.
+
+    `uid` is the array's vdisk UID (32 upper-case hex digits), empty when the disk is no volume of
+    an SVC. It alone identifies the volume: names and PVIDs differ between nodes and copies.
+    """
+
+    name: str
+    path: str
+    size_bytes: int
+    uid: str
+    pvid: str = ""
+    volume_group: str = ""
+    is_active: bool = False
+    """In a varied-on volume group, mounted, or otherwise held open by the system."""
+
+
+class GroupState(StrEnum):
+    """The state of a resource group on this node (clRGinfo's words)."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+    ERROR = "ERROR"
+    UNMANAGED = "UNMANAGED"
+    ACQUIRING = "ACQUIRING"
+    RELEASING = "RELEASING"
+    TEMPORARY_ERROR = "TEMPORARY ERROR"
+    UNKNOWN = "UNKNOWN"
+
+
+class Reader(Protocol):
+    """A disk opened for reading at any offset. Short reads raise `ShortRead`."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The disk's size."""
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer from the disk; safe to call from several threads."""
+
+    def data_runs(self) -> Iterator[tuple[int, int]]:
+        """Yield (offset, length) of runs that may hold data; the rest surely reads as zero."""
+
+    def close(self) -> None:
+        """Let the disk go."""
+
+
+class Writer(Reader, Protocol):
+    """A disk opened for writing at any offset."""
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Write all of it; safe to call from several threads on ranges that do not overlap."""
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make the range read as zero: discarded and known to read back zero, or written."""
+
+    def flush(self) -> None:
+        """Return when all writes are on stable storage."""
+
+
+class Host(Protocol):
+    """One machine that sees volumes as disks."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as registered."""
+
+    def discover(self) -> list[Disk]:
+        """Look for new disks, then list all of them."""
+
+    def disks(self) -> list[Disk]:
+        """List the disks known now."""
+
+    def open_read(self, disk: Disk) -> Reader:
+        """Open a disk for reading, past any stale cache."""
+
+    def open_write(self, disk: Disk) -> Writer:
+        """Open a disk for writing.
+
+        Raises:
+            TargetInUse: the disk is mounted, held open, or in a varied-on volume group.
+        """
+
+    def group_state(self, group: str) -> GroupState:
+        """Say whether the resource group is online here; `UNKNOWN` when that cannot be told."""
+
+    def is_cluster_stable(self) -> bool:
+        """Say whether the cluster services are stable (always true where there is no cluster)."""
+
+    def volume_groups(self, group: str) -> list[str]:
+        """List the volume groups of a resource group."""
+
+    def frozen(
+        self, volume_groups: Sequence[str], timeout_s: float
+    ) -> AbstractContextManager[None]:
+        """Freeze the mounted file systems of these volume groups; always thaw on the way out.
+
+        Raises:
+            FreezeExpired: on leaving, when a file system was found already thawed.
+        """
+
+    def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
+        """Make a volume group of restored disks known and active (importvg, vgchange)."""
+
+    def recreate_group(self, name: str, disks: Sequence[Disk]) -> None:
+        """Import copies beside their original, with new identities (recreatevg, vgimportclone)."""
+
+    def release_group(self, name: str) -> None:
+        """Take an imported volume group away again (varyoffvg + exportvg, vgchange -an)."""

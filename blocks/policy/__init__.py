@@ -1,0 +1,7 @@
+"""What to do now. Pure: `now` is an argument, nothing is read or changed.
+
+Start at `schedule` (due, early, missed, overdue), then `mode` (full or incremental, and from which
+parent) and `retention` (which restore points stay, and why).
+
+May import: catalog, profile, units, errors.
+"""

@@ -1,0 +1,76 @@
+"""The entry point: every verb, and the module that carries it.
+
+A module is imported only when its verb is used: `flashvault --help` and the plumbing commands stay
+quick because they never load Prefect. Each module has a function `register(app)` that adds its
+verbs to the Typer application.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+
+VERBS = {
+    "add": "configure",
+    "query": "configure",
+    "modify": "configure",
+    "delete": "configure",
+    "apply": "configure",
+    "check": "configure",
+    "map": "mapping",
+    "image": "image",
+    "backup": "runs",
+    "restore": "runs",
+    "verify": "runs",
+    "drill": "runs",
+    "prune": "runs",
+    "sync": "remote",
+    "failover": "remote",
+    "failback": "remote",
+    "switch": "remote",
+    "catalog": "catalog",
+    "key": "keys",
+    "store": "store",
+    "mount": "mount",
+    "status": "status",
+    "runs": "status",
+    "serve": "serve",
+    "lab": "lab",
+    "demo": "lab",
+}
+"""Verb to module of `deployments.cli`; a module that is not there carries no verbs."""
+
+
+def main() -> None:
+    """Run the command line."""
+    assert sys.flags.optimize == 0, "flashvault's assertions guard data: do not run python -O"
+    import typer
+
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    app = typer.Typer(
+        name="flashvault",
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        help="Back up PowerHA resource groups from FlashCopy snapshots, and get them back.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+        if version:
+            print(importlib.metadata.version("flashvault"))
+            raise typer.Exit
+
+    wanted = VERBS.get(words[0]) if words else None
+    for module in [wanted] if wanted else sorted(set(VERBS.values())):
+        if importlib.util.find_spec(f"deployments.cli.{module}"):
+            importlib.import_module(f"deployments.cli.{module}").register(app)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""An SSH server in front of a simulated machine."""
