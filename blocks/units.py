@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from blocks.errors import ConfigError
@@ -64,3 +65,16 @@ def format_duration(duration_s: float) -> str:
         return f"{hours}h {minutes:02d}m"
     days, hours = divmod(hours, 24)
     return f"{days}d {hours:02d}h"
+
+
+def slug(name: str) -> str:
+    """Return a name Prefect accepts for blocks, limits and artifacts: lower case, digits, dashes.
+
+    Different names have different slugs: whatever the plain spelling loses is kept as a short
+    digest at the end (`RG_1` and `RG-1` must never share a lock).
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if plain == name:
+        return plain
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{plain}-{digest}" if plain else digest
