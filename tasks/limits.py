@@ -1,0 +1,84 @@
+"""Places in line: global concurrency limits, always taken in the order group, array, bucket.
+
+They spare the array and the network, and they show in the UI; they are advisory. What keeps two
+runs of a group apart is the lock on this machine, the claim in the bucket, and the array itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from blocks.errors import GroupBusy
+from blocks.units import slug
+
+WAIT_S = 600.0
+GROUP_WAIT_S = 30.0
+LEASE_S = 120.0
+
+DEFAULTS = {"group": 1, "array": 4, "bucket": 8}
+"""Runs at a time, where nobody has said otherwise (`prefect gcl update NAME --limit N`)."""
+
+log = logging.getLogger(__name__)
+
+
+def limit_name(kind: str, name: str) -> str:
+    """Return the name of a limit: `group-rg1-…`."""
+    return f"{kind}-{slug(name)}"
+
+
+@contextmanager
+def places(group: str, arrays: Sequence[str] = (), bucket: str = "") -> Iterator[None]:
+    """Hold a place for the group, each array and the bucket.
+
+    Raises:
+        GroupBusy: another run has the group.
+    """
+    if FlowRunContext.get() is None:
+        yield
+        return
+    wanted = [("group", group), *(("array", array) for array in sorted(arrays))]
+    if bucket:
+        wanted.append(("bucket", bucket))
+    with ExitStack() as held:
+        for kind, name in wanted:
+            _take(held, kind, name)
+        yield
+
+
+def _take(held: ExitStack, kind: str, name: str) -> None:
+    limit = limit_name(kind, name)
+    try:
+        _ensure(limit, DEFAULTS[kind])
+        held.enter_context(
+            concurrency(
+                limit,
+                timeout_seconds=GROUP_WAIT_S if kind == "group" else WAIT_S,
+                lease_duration=LEASE_S,
+                strict=True,
+                raise_on_lease_renewal_failure=False,
+            )
+        )
+    except TimeoutError as error:
+        raise GroupBusy(
+            f"no place free at the limit {limit}",
+            hint=f"See who holds it: prefect gcl inspect {limit}.",
+        ) from error
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        log.warning("limit %s not taken, going on without: %s", limit, error)
+
+
+def _ensure(limit: str, size: int) -> None:
+    """Make the limit if it is not there; one a person has set stays as it is."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(limit)
+        except ObjectNotFound:
+            client.upsert_global_concurrency_limit_by_name(limit, size)

@@ -1,0 +1,92 @@
+"""What running steps have done so far, for the terminal and the Prefect UI to look at.
+
+Movers only add to counters; a side thread publishes them and swallows its own failures: a Prefect
+server that is away never holds up a byte (design: the catalogue is the truth, the run a report).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import TaskRunContext
+
+EVERY_S = 3.0
+"""Pause between two publications: the API costs 10 to 20 ms each."""
+
+log = logging.getLogger(__name__)
+
+
+class Counters(Protocol):
+    """Bytes to do and done; `tasks.pipeline.Progress` is one."""
+
+    label: str
+    total_bytes: int
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes of the volume dealt with so far."""
+
+
+_running: list[Counters] = []
+_guard = threading.Lock()
+
+
+def running() -> list[Counters]:
+    """List the counters of every step of this process that is moving bytes now."""
+    with _guard:
+        return list(_running)
+
+
+@contextmanager
+def published(counters: Counters) -> Iterator[None]:
+    """Show a step's counters while it runs: here, and as a progress artifact in Prefect."""
+    with _guard:
+        _running.append(counters)
+    over = threading.Event()
+    thread = None
+    if TaskRunContext.get() is not None:
+        artifact = _created(counters)
+        if artifact is not None:
+            thread = threading.Thread(
+                target=_publish, args=(artifact, counters, over), daemon=True, name="progress"
+            )
+            thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread is not None:
+            thread.join(EVERY_S)
+        with _guard:
+            _running.remove(counters)
+
+
+def _created(counters: Counters) -> UUID | None:
+    try:
+        create: Any = create_progress_artifact
+        return cast("UUID", create(progress=0.0, description=counters.label))
+    except Exception as error:  # noqa: BLE001 - a report must not stop the work
+        log.debug("no progress artifact: %s", error)
+        return None
+
+
+def _publish(artifact: UUID, counters: Counters, over: threading.Event) -> None:
+    shown = -1.0
+    while True:
+        last = over.wait(EVERY_S)
+        done = 100.0 * counters.done_bytes / max(counters.total_bytes, 1)
+        if done != shown:
+            try:
+                update: Any = update_progress_artifact
+                update(artifact, min(done, 100.0))
+                shown = done
+            except Exception as error:  # noqa: BLE001 - as above
+                log.debug("progress not published: %s", error)
+        if last:
+            return

@@ -1,0 +1,61 @@
+"""What a run tells Prefect: artifacts and events. A report that fails is logged, never raised."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+
+from blocks.units import slug
+
+log = logging.getLogger(__name__)
+
+
+def artifact(key: str, markdown: str, description: str = "") -> None:
+    """Show markdown in the UI under a key; the same key again makes a history."""
+    if FlowRunContext.get() is None:
+        return
+    try:
+        create_markdown_artifact(markdown, key=key, description=description or None)
+    except Exception as error:  # noqa: BLE001 - the catalogue is the truth, this is a report
+        log.warning("artifact %s not written: %s", key, error)
+
+
+def table(key: str, rows: list[dict[str, Any]], description: str = "") -> None:
+    """Show a searchable table in the UI under a key."""
+    if FlowRunContext.get() is None:
+        return
+    try:
+        create_table_artifact(rows, key=key, description=description or None)
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("artifact %s not written: %s", key, error)
+
+
+def event(name: str, group: str, **payload: Any) -> None:
+    """Emit `flashvault.<name>` about a resource group, without waiting for the server.
+
+    With the API away Prefect's call blocks for a quarter of a minute; nothing here may.
+    """
+    if FlowRunContext.get() is None:
+        return
+    thread = threading.Thread(target=_emit, args=(name, group, payload), daemon=True, name="event")
+    thread.start()
+    thread.join(2.0)
+
+
+def _emit(name: str, group: str, payload: dict[str, Any]) -> None:
+    try:
+        emit_event(
+            event=f"flashvault.{name}",
+            resource={
+                "prefect.resource.id": f"flashvault.group.{slug(group)}",
+                "prefect.resource.name": group,
+            },
+            payload=payload,
+        )
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("event %s not sent: %s", name, error)

@@ -1,0 +1,142 @@
+"""One run: its id, its stop event, and its journal of what must be unmade."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect.context import FlowRunContext
+from ulid import ULID
+
+from blocks.catalog.point import PointId
+from blocks.errors import FlashvaultError, Stopped
+from tasks.journal import GroupLock, Journal, Made, journal_path
+from tasks.steps import run_log
+
+Undo = Callable[[dict[str, Any]], None]
+"""Unmakes one thing, from the facts in the journal alone; safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every step of a run is handed. `id` names everything the run makes."""
+
+    id: PointId
+    group: str
+    purpose: str
+    journal: Journal
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise `Stopped` if the run was asked to stop."""
+        if self.stop.is_set():
+            raise Stopped(f"{self.purpose} of {self.group} was stopped")
+
+
+@contextmanager
+def run_of(group: str, purpose: str, undo: dict[str, Undo]) -> Iterator[Run]:
+    """Own a run from its first step to its last: on any way out, unmake what is left of it.
+
+    Args:
+        group: the resource group; this machine's lock on it is held all the while.
+        purpose: `backup`, `restore` …, for people.
+        undo: how to unmake each kind of thing the run may journal.
+
+    Raises:
+        GroupBusy: another run of this machine has the group.
+    """
+    run_id = PointId(str(ULID()))
+    lock = GroupLock(group, purpose)
+    try:
+        journal = Journal(
+            journal_path(run_id),
+            facts={
+                "id": run_id,
+                "group": group,
+                "purpose": purpose,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "flow_run": flow_run_id(),
+                "config": os.environ.get("FLASHVAULT_CONFIG", ""),
+            },
+        )
+        run = Run(run_id, group, purpose, journal)
+        with _stopped_by_signals(run.stop):
+            try:
+                yield run
+            except BaseException:  # a cancelled run raises no Exception, and must not go on moving
+                run.stop.set()
+                raise
+            finally:
+                unwind(journal, undo)
+    finally:
+        lock.close()
+
+
+def unwind(journal: Journal, undo: dict[str, Undo]) -> list[Made]:
+    """Unmake everything a run has left, the newest first; return what could not be unmade.
+
+    What fails stays in the journal for the next reconcile: one thing that cannot be unmade does
+    not keep the others.
+    """
+    stuck = []
+    for made in journal.left():
+        try:
+            undo[made.kind](made.facts)
+        except Exception as error:  # noqa: BLE001 - noted, kept, and tried again by reconcile
+            run_log().warning("could not unmake %s %s: %s", made.kind, made.facts, error)
+            stuck.append(made)
+        else:
+            journal.unmade(made)
+    if stuck:
+        journal.close()
+    else:
+        journal.finish()
+    return stuck
+
+
+def flow_run_id() -> str:
+    """Return the id of Prefect's run, empty outside one."""
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else ""
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Set the stop event on SIGTERM and SIGINT too: threads of submitted tasks get nothing else.
+
+    Prefect's own handler runs after ours and ends the flow.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def asked(number: int, frame: Any) -> None:
+        stop.set()
+        previous = before[signal.Signals(number)]
+        if callable(previous):
+            previous(number, frame)
+        elif previous == signal.SIG_DFL:
+            raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, asked)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def describe(error: BaseException) -> str:
+    """Say what went wrong in one line, with its hint."""
+    if isinstance(error, FlashvaultError) and error.hint:
+        return f"{error} ({error.hint})"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,72 @@
+import os
+import signal
+
+import pytest
+
+from blocks.errors import GroupBusy, Stopped
+from tasks.journal import dead_journals, journal_path
+from tasks.run import run_of, unwind
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLASHVAULT_STATE", str(tmp_path / "state"))
+
+
+def test_what_a_run_made_is_unmade_newest_first_whatever_happened():
+    gone = []
+    undo = {"one": lambda facts: gone.append(facts["n"])}
+    runs = []
+
+    def fail():
+        with run_of("RG1", "backup", undo) as run:
+            runs.append(run)
+            run.journal.made("one", n=1)
+            run.journal.made("one", n=2)
+            run.journal.unmade(run.journal.made("one", n=3))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert gone == [2, 1]
+    assert runs[0].stop.is_set()
+    assert list(dead_journals()) == []
+
+
+def test_what_cannot_be_unmade_is_kept_for_reconcile_and_keeps_nothing_else():
+    gone = []
+
+    def stuck(_facts):
+        raise OSError("array away")
+
+    with run_of("RG1", "backup", {"ok": gone.append, "stuck": stuck}) as run:
+        run.journal.made("ok")
+        run.journal.made("stuck", what="prepared")
+    assert gone == [{}]
+    [dead] = dead_journals()
+    assert [made.kind for made in dead.left()] == ["stuck"]
+    assert unwind(dead, {"stuck": gone.append}) == []
+    assert list(dead_journals()) == []
+
+
+def test_a_group_has_one_run_at_a_time():
+    with run_of("RG1", "backup", {}):
+        with pytest.raises(GroupBusy), run_of("RG1", "restore", {}):
+            pass
+        with run_of("RG2", "restore", {}):
+            pass
+
+
+def test_sigterm_sets_the_stop_event_and_ends_the_run():
+    with pytest.raises(KeyboardInterrupt), run_of("RG1", "backup", {}) as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        run.check()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_journal_names_the_run():
+    with run_of("RG1", "backup", {}) as run:
+        facts = run.journal.facts
+        assert facts["group"] == "RG1"
+        assert journal_path(run.id).exists()
