@@ -29,7 +29,8 @@ FlashvaultError
 │   └── WrongKey             the key given does not open this image
 ├── CatalogError
 │   ├── PointMissing         no such restore point
-│   └── BrokenChain          a restore point needs something that is gone
+│   ├── BrokenChain          a restore point needs something that is gone
+│   └── RunFenced            the run was declared dead by another: it must not commit
 ├── Refused                  safer to say no                                       exit 4
 │   ├── TargetTooSmall
 │   ├── TargetInUse          mounted, open, or in a varied-on volume group
@@ -210,6 +211,12 @@ class PointMissing(CatalogError):
 
 class BrokenChain(CatalogError):
     """A restore point needs something that is gone."""
+
+
+class RunFenced(CatalogError):
+    """The run was declared dead by another process: nothing it stored becomes a restore point."""
+
+    hint = "Start a new run; what this one stored is removed by the next prune."
 
 
 class Refused(FlashvaultError):

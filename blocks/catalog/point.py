@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NewType
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from blocks.errors import ConfigError
+
 FORMAT_VERSION: Literal[1] = 1
 
 PointId = NewType("PointId", str)
@@ -106,6 +108,21 @@ class RestorePoint(_Document):
     def stored_bytes(self) -> int:
         """Bytes this point added to the store."""
         return sum(volume.stored_bytes for volume in self.volumes)
+
+
+CONTROL_FOLDERS = frozenset({"points", "claims", "marks", "keys", "probe"})
+"""First folders of a bucket that hold the tool's own records, so no group can have such a name."""
+
+
+def require_group_name(group: str) -> str:
+    """Return the name of a group, if images can be kept under it.
+
+    Raises:
+        ConfigError: it is empty, holds `/`, or is one of the tool's own folders.
+    """
+    if not group or "/" in group or group in CONTROL_FOLDERS:
+        raise ConfigError(f"'{group}' cannot be the name of a resource group here")
+    return group
 
 
 def point_key(group: str, point_id: str) -> str:

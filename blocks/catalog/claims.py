@@ -1,0 +1,352 @@
+"""Intents and tombstones: why a backup and a prune never race to a lost object.
+
+An *intent* says "run R writes into its folder and may reference these objects"; a *tombstone*
+says "these objects will be deleted". Each side first writes its record and then reads the other's,
+so at least one of two that collide sees the other and gives way. No record ever expires by age, and
+no clock is asked: a run is fenced by its id. docs/explanation/crash-consistency.md has the
+argument; tests/faults tries to break it.
+
+A run ends in one of two ways, decided once: its restore point's key holds the point (committed), or
+the run is *void*, for ever. On a store with conditional writes both are a `PUT if absent` of the
+same key, so exactly one wins, whoever was paused and however long. On other stores the void has a
+key of its own, which the committer reads after its commit (and readers obey).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from blocks.catalog.chain import objects_of
+from blocks.catalog.document import WORKERS, each, read_sealed, seal, unseal
+from blocks.catalog.owner import Owner, is_alive, this_process
+from blocks.catalog.point import (
+    PointId,
+    RestorePoint,
+    image_folder,
+    point_key,
+    require_group_name,
+)
+from blocks.errors import (
+    BrokenChain,
+    CorruptData,
+    GroupBusy,
+    ObjectChanged,
+    ObjectMissing,
+)
+from blocks.store.base import Store
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+
+
+Record = TypeVar("Record", bound=_Record)
+
+_VOID_BEGINS = b'{"format_version":1,"void":true,'
+
+
+class Intent(_Record):
+    """A run that writes into its folder, and what else it may reference."""
+
+    group: str
+    run_id: PointId
+    owner: Owner
+    references: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """The folder all the run's objects are in."""
+        return image_folder(self.group, self.run_id)
+
+
+class Tombstone(_Record):
+    """Keys that are to be deleted. From now on nothing new may reference them."""
+
+    group: str
+    id: str
+    keys: tuple[str, ...]
+
+
+class Void(_Record):
+    """A run that was declared dead, or gave up: it never becomes a restore point."""
+
+    void: Literal[True] = True
+    group: str
+    run_id: PointId
+    reason: str
+
+
+def intents_prefix(group: str) -> str:
+    """Return the folder of a group's intents."""
+    return f"claims/{group}/intents/"
+
+
+def tombstones_prefix(group: str) -> str:
+    """Return the folder of a group's tombstones."""
+    return f"claims/{group}/tombstones/"
+
+
+def voids_prefix(group: str) -> str:
+    """Return the folder of a group's voids, on stores without conditional writes."""
+    return f"claims/{group}/voids/"
+
+
+def intent_key(group: str, run_id: str) -> str:
+    """Return the key of a run's intent."""
+    return f"{intents_prefix(group)}{run_id}.json"
+
+
+def tombstone_key(group: str, tombstone_id: str) -> str:
+    """Return the key of a tombstone."""
+    return f"{tombstones_prefix(group)}{tombstone_id}.json"
+
+
+def void_key(group: str, run_id: str) -> str:
+    """Return the key of a run's void, on stores without conditional writes."""
+    return f"{voids_prefix(group)}{run_id}.json"
+
+
+def has_conditional_put(store: Store) -> bool:
+    """Say whether `put(if_absent=True)` is one atomic step on this store.
+
+    A store that knows says so by its attribute `conditional_put`; one that does not is taken at
+    its weakest.
+    """
+    return bool(getattr(store, "conditional_put", False))
+
+
+def begin_intent(
+    store: Store,
+    group: str,
+    run_id: str,
+    *,
+    owner: Owner | None = None,
+    parent: RestorePoint | None = None,
+    references: Iterable[str] = (),
+) -> Intent:
+    """Announce a run before it stores anything, and protect what it will reference.
+
+    Args:
+        store: where the group's images are.
+        group: the resource group.
+        run_id: a new ULID; it becomes the restore point's id.
+        owner: the process the run lives in; this one, if not given.
+        parent: the restore point an incremental builds on.
+        references: further objects of other runs that the point will name (a rebuild's).
+
+    Raises:
+        BrokenChain: the parent was pruned meanwhile, or something referenced is being deleted.
+            The intent is ended again; make a full, or choose another parent.
+    """
+    require_group_name(group)
+    folder = image_folder(group, run_id)
+    wanted = set(references) | (set(objects_of(parent)) if parent else set())
+    foreign = tuple(sorted(key for key in wanted if not key.startswith(folder)))
+    intent = Intent(
+        group=group,
+        run_id=PointId(run_id),
+        owner=owner or this_process(),
+        references=foreign,
+    )
+    store.put(intent_key(group, run_id), seal(intent), if_absent=True)
+    # Only now look for what forbids it: a prune that has not seen the intent wrote its tombstone
+    # before it looked for intents, so that tombstone is there to be seen.
+    try:
+        _refuse_condemned(store, intent, parent)
+    except BrokenChain:
+        end_intent(store, intent)
+        raise
+    return intent
+
+
+def adopt_intent(store: Store, intent: Intent, owner: Owner | None = None) -> Intent:
+    """Take over a dead run to resume it on the same snapshot, under its own id.
+
+    Raises:
+        GroupBusy: its process may be alive.
+        ObjectMissing: it was ended or cleared meanwhile.
+    """
+    if is_alive(intent.owner) is not False:
+        raise GroupBusy(f"run {intent.run_id} may be alive: {intent.owner}")
+    store.head(intent_key(intent.group, intent.run_id))
+    adopted = intent.model_copy(update={"owner": owner or this_process()})
+    store.put(intent_key(intent.group, intent.run_id), seal(adopted))
+    return adopted
+
+
+def end_intent(store: Store, intent: Intent, *, reason: str = "ended without a commit") -> bool:
+    """End a run, committed or not; safe to repeat. True if it is committed.
+
+    A run that is not committed becomes void first, so that no commit of it still in flight, nor
+    one by a process taken for dead, can succeed afterwards.
+
+    Raises:
+        GroupBusy: on a store without conditional writes, it committed at this very moment; the
+            intent stays, and with it everything the point references.
+    """
+    is_committed = _settle(store, intent, reason)
+    store.delete([intent_key(intent.group, intent.run_id)])
+    return is_committed
+
+
+def clear_intent(
+    store: Store,
+    intent: Intent,
+    *,
+    force: bool = False,
+    alive: Callable[[Owner], bool | None] = is_alive,
+) -> bool:
+    """End the intent of a run whose process is dead. True if the run had committed.
+
+    Args:
+        store: where it is.
+        intent: what to clear.
+        force: an operator says the process is dead, or must not go on. Should it be alive after
+            all it loses its work, never data: its commit is refused.
+        alive: tells whether a process lives; the simulator has its own.
+
+    Raises:
+        GroupBusy: the process lives, or this machine cannot tell and `force` is not given.
+    """
+    if not force:
+        answer = alive(intent.owner)
+        if answer is not False:
+            what = "is alive" if answer else "may be alive"
+            raise GroupBusy(
+                f"run {intent.run_id} of {intent.group} {what}: {intent.owner}",
+                hint="Clear it on that machine, or use --force if you know that it is dead.",
+            )
+    return end_intent(store, intent, reason="declared dead")
+
+
+def read_intents(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Intent]:
+    """Read all intents of a group, oldest first. Any that cannot be read raises."""
+    return _read_all(store, intents_prefix(group), Intent, workers)
+
+
+def read_tombstones(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Tombstone]:
+    """Read all tombstones of a group. Any that cannot be read raises."""
+    return _read_all(store, tombstones_prefix(group), Tombstone, workers)
+
+
+def write_tombstone(store: Store, group: str, tombstone_id: str, keys: Iterable[str]) -> Tombstone:
+    """Condemn keys. Before deleting any, read intents and points again (`blocks.catalog.prune`)."""
+    tombstone = Tombstone(group=group, id=tombstone_id, keys=tuple(sorted(keys)))
+    store.put(tombstone_key(group, tombstone_id), seal(tombstone), if_absent=True)
+    return tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a run: its point if the commit key holds one, and whether it is void."""
+
+    point: RestorePoint | None
+    is_void: bool
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the point counts."""
+        return self.point is not None and not self.is_void
+
+
+def read_fate(store: Store, group: str, run_id: str) -> Fate:
+    """Read whether a run has committed or is void; anything doubtful raises."""
+    try:
+        document = read_document(store, point_key(group, run_id))
+    except ObjectMissing:
+        document = None
+    if isinstance(document, Void):
+        return Fate(None, is_void=True)
+    # The separate void is written by stores without conditional writes. It is asked for on every
+    # store, since one bucket may be reached through different gateways.
+    return Fate(document, is_void=_has_void(store, group, run_id))
+
+
+def read_document(store: Store, key: str) -> RestorePoint | Void:
+    """Read what is at a point's key; twice, if the first reading is damaged."""
+    try:
+        return parse_document(store.get(key), key)
+    except CorruptData:
+        return parse_document(store.get(key), key)
+
+
+def parse_document(data: bytes, key: str) -> RestorePoint | Void:
+    """Decode what is at a point's key, and check that it belongs there.
+
+    Raises:
+        CorruptData: the seal does not fit, or it is another run's document.
+        UnknownFormat: this version cannot read it.
+    """
+    document: RestorePoint | Void
+    if data.startswith(_VOID_BEGINS):
+        document = unseal(data, Void, where=key)
+    else:
+        document = unseal(data, RestorePoint, where=key)
+    run_id = document.run_id if isinstance(document, Void) else document.id
+    if key != point_key(document.group, run_id):
+        raise CorruptData(f"{key} holds the document of {document.group}/{run_id}")
+    return document
+
+
+def _settle(store: Store, intent: Intent, reason: str) -> bool:
+    """Decide a run that has not committed: void. True if it had committed."""
+    group, run_id = intent.group, intent.run_id
+    fate = read_fate(store, group, run_id)
+    if fate.is_committed:
+        return True
+    if not fate.is_void:
+        void = seal(Void(group=group, run_id=run_id, reason=reason))
+        if has_conditional_put(store):
+            try:
+                store.put(point_key(group, run_id), void, if_absent=True)
+            except ObjectChanged:
+                return read_fate(store, group, run_id).is_committed
+            return False
+        store.put(void_key(group, run_id), void)
+        fate = read_fate(store, group, run_id)
+    if fate.point is not None:
+        raise GroupBusy(
+            f"run {run_id} of {group} committed while it was declared dead",
+            hint="Its objects stay protected; see docs/explanation/crash-consistency.md.",
+        )
+    return False
+
+
+def _has_void(store: Store, group: str, run_id: str) -> bool:
+    try:
+        store.head(void_key(group, run_id))
+    except ObjectMissing:
+        return False
+    return True
+
+
+def _refuse_condemned(store: Store, intent: Intent, parent: RestorePoint | None) -> None:
+    if not intent.references:
+        return
+    if parent is not None:
+        try:
+            store.head(point_key(parent.group, parent.id))
+        except ObjectMissing as error:
+            raise BrokenChain(f"restore point {parent.id} was pruned meanwhile") from error
+    wanted = set(intent.references)
+    for tombstone in read_tombstones(store, intent.group, workers=1):
+        condemned = wanted.intersection(tombstone.keys)
+        if condemned:
+            raise BrokenChain(f"{min(condemned)} is being deleted ({len(condemned)} objects)")
+
+
+def _read_all(store: Store, prefix: str, kind: type[Record], workers: int) -> Sequence[Record]:
+    def read(key: str) -> Record | None:
+        try:
+            return read_sealed(store, key, kind)
+        except ObjectMissing:  # ended between the listing and now
+            return None
+
+    keys = [info.key for info in store.list(prefix)]
+    return [record for record in each(read, keys, workers=workers) if record is not None]

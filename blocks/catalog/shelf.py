@@ -1,0 +1,247 @@
+"""Restore points in a store: list them, find one, publish one.
+
+A point exists when `points/<group>/<id>.json` holds it. That document is written last, after every
+object it names has answered, and read back; so a run that ends at any instant leaves a whole point
+or none (docs/adr/0003-commit-last.md).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from blocks.catalog.chain import objects_of
+from blocks.catalog.claims import (
+    Fate,
+    Intent,
+    Void,
+    intent_key,
+    read_document,
+    read_fate,
+)
+from blocks.catalog.document import WORKERS, each, read_sealed, seal
+from blocks.catalog.point import PointId, RestorePoint, image_folder, point_key, require_group_name
+from blocks.errors import (
+    BrokenChain,
+    CorruptData,
+    ObjectChanged,
+    ObjectMissing,
+    PointMissing,
+    RunFenced,
+    StoreUnavailable,
+    UnknownFormat,
+)
+from blocks.store.base import ObjectInfo, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ShelvedPoint:
+    """A restore point and what the store and its marks say about it."""
+
+    point: RestorePoint
+    stored_at: datetime
+    """When the store says the document was written; a clock that is not the backup host's."""
+
+    @property
+    def effective_at(self) -> datetime:
+        """The moment it is ordered by: when it was taken, but never after it was stored.
+
+        So neither a backup host whose clock is ahead nor a bucket that was copied (all objects
+        stored today) puts a point in the wrong place.
+        """
+        return min(self.point.taken_at, self.stored_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A point document that is there and cannot be read: no reason to forget it."""
+
+    key: str
+    error: CorruptData | UnknownFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All that is at a group's point keys, from one complete listing."""
+
+    points: tuple[ShelvedPoint, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    voids: frozenset[PointId] = frozenset()
+
+
+def groups(store: Store) -> list[str]:
+    """List the groups that have restore points."""
+    return [prefix.split("/")[1] for prefix in store.prefixes("points/")]
+
+
+def read_shelf(store: Store, group: str, *, workers: int = WORKERS) -> Shelf:
+    """Read every point of a group, in order of `effective_at`; incomplete listings raise."""
+    infos = list(store.list(f"points/{group}/"))
+    voided = {_id_of(info.key) for info in store.list(f"claims/{group}/voids/")}
+    found = each(lambda info: _read(store, info), infos, workers=workers)
+    points = [entry for entry in found if isinstance(entry, ShelvedPoint)]
+    voided |= {entry.run_id for entry in found if isinstance(entry, Void)}
+    points = [entry for entry in points if entry.point.id not in voided]
+    points.sort(key=lambda entry: (entry.effective_at, entry.point.id))
+    unreadable = tuple(entry for entry in found if isinstance(entry, Unreadable))
+    return Shelf(tuple(points), unreadable, frozenset(voided))
+
+
+def points(store: Store, group: str | None = None, *, workers: int = WORKERS) -> list[RestorePoint]:
+    """List the restore points of a group, or of all; oldest first within a group.
+
+    A document that cannot be read is logged as an error, and the others are listed: on the worst
+    day one damaged record must not hide the rest. Whoever deletes uses `read_shelf` and refuses.
+    """
+    found: list[RestorePoint] = []
+    for name in [group] if group is not None else groups(store):
+        shelf = read_shelf(store, name, workers=workers)
+        for lost in shelf.unreadable:
+            log.error("restore point not listed: %s", lost.error)
+        found += [entry.point for entry in shelf.points]
+    return found
+
+
+def read_point(store: Store, group: str, point_id: str) -> RestorePoint:
+    """Read one restore point.
+
+    Raises:
+        PointMissing: there is none with this id.
+    """
+    fate = read_fate(store, group, point_id)
+    if fate.point is None or fate.is_void:
+        raise PointMissing(f"{group} has no restore point {point_id}")
+    return fate.point
+
+
+def find_point(
+    points: Sequence[RestorePoint], *, point_id: str | None = None, at: datetime | None = None
+) -> RestorePoint:
+    """Choose a point: by id, the newest taken at or before a moment, or the newest.
+
+    Args:
+        points: of one group, oldest first.
+        point_id: the id, or so much of its beginning or end that it is the only one.
+        at: the moment.
+
+    Raises:
+        PointMissing: there is none, or more than one fits the id.
+    """
+    if point_id is not None:
+        exact = [point for point in points if point.id == point_id]
+        fits = exact or [
+            point
+            for point in points
+            if len(point_id) >= 4
+            and (point.id.startswith(point_id.upper()) or point.id.endswith(point_id.upper()))
+        ]
+        if len(fits) != 1:
+            count = f"{len(fits)} restore points fit" if fits else "there is no restore point"
+            raise PointMissing(f"{count} {point_id}")
+        return fits[0]
+    fits = [point for point in points if at is None or point.taken_at <= at]
+    if not fits:
+        raise PointMissing(
+            f"there is no restore point at or before {at}" if at else "there are none"
+        )
+    return fits[-1]
+
+
+def publish(store: Store, point: RestorePoint, *, workers: int = WORKERS) -> RestorePoint:
+    """Commit: check that every object is there, then write the point, then read it back.
+
+    The run's intent must have been begun, and must name every object of other runs. Safe to repeat
+    with the same point, also when an earlier try ended in doubt.
+
+    Returns:
+        The point as stored (an earlier try may have committed it first).
+
+    Raises:
+        BrokenChain: an object is missing or not as recorded; nothing was written.
+        RunFenced: the run was declared dead meanwhile; there is no restore point and never will be.
+        StoreUnavailable: whether the point is there is not known; repeat, or leave it to reconcile.
+    """
+    require_group_name(point.group)
+    fate = read_fate(store, point.group, point.id)
+    if not fate.is_committed and not fate.is_void:
+        _require_intent(store, point)
+        check_objects(store, point, workers=workers)
+        fate = _commit(store, point)
+    if fate.is_void:
+        raise RunFenced(f"run {point.id} of {point.group} was declared dead before it committed")
+    if fate.point is None:
+        raise StoreUnavailable(f"{point_key(point.group, point.id)} is not there after its write")
+    if fate.point.model_copy(update={"committed_at": point.committed_at}) != point:
+        raise ObjectChanged(f"{point_key(point.group, point.id)} holds another point")
+    return fate.point
+
+
+def check_objects(store: Store, point: RestorePoint, *, workers: int = WORKERS) -> None:
+    """Ask the store for every object of a point, and compare size, ETag and version.
+
+    Raises:
+        BrokenChain: some are missing or other than recorded; the message counts and names them.
+    """
+    wanted = objects_of(point)
+
+    def fault(key: str) -> str:
+        try:
+            info = store.head(key)
+        except ObjectMissing:
+            return f"{key} is missing"
+        named = wanted[key]
+        if info.size_bytes != named.size_bytes:
+            return f"{key} has {info.size_bytes} bytes, not {named.size_bytes}"
+        is_same = info.etag == named.etag and named.version_id in (None, info.version_id)
+        return "" if is_same else f"{key} is another object"
+
+    faults = [line for line in each(fault, sorted(wanted), workers=workers) if line]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise BrokenChain(f"restore point {point.id}: " + "; ".join(faults[:3]) + more)
+
+
+def _require_intent(store: Store, point: RestorePoint) -> None:
+    try:
+        intent = read_sealed(store, intent_key(point.group, point.id), Intent)
+    except ObjectMissing as error:
+        raise RunFenced(f"run {point.id} of {point.group} has no intent any more") from error
+    folder = image_folder(point.group, point.id)
+    foreign = {key for key in objects_of(point) if not key.startswith(folder)}
+    bare = foreign.difference(intent.references)
+    if bare:
+        raise BrokenChain(f"{min(bare)} is not claimed by run {point.id} ({len(bare)} objects)")
+
+
+def _commit(store: Store, point: RestorePoint) -> Fate:
+    """Write the point where nothing may be yet, and say what is there afterwards."""
+    key = point_key(point.group, point.id)
+    try:
+        store.put(key, seal(point), if_absent=True)
+    except (ObjectChanged, StoreUnavailable) as error:
+        # An earlier or doubtful try may have succeeded: what is there now decides.
+        log.warning("writing %s: %s", key, error)
+    fate = read_fate(store, point.group, point.id)
+    if fate.is_void and fate.point is not None:
+        # Only where conditional writes do not work: fenced while writing. Readers obey the void
+        # already; taking the document away is tidiness.
+        store.delete([key])
+    return fate
+
+
+def _read(store: Store, info: ObjectInfo) -> ShelvedPoint | Void | Unreadable | None:
+    try:
+        document = read_document(store, info.key)
+    except ObjectMissing:
+        return None  # pruned between the listing and now
+    except (CorruptData, UnknownFormat) as error:
+        return Unreadable(info.key, error)
+    return document if isinstance(document, Void) else ShelvedPoint(document, info.stored_at)
+
+
+def _id_of(key: str) -> PointId:
+    return PointId(key.rsplit("/", 1)[-1].removesuffix(".json"))

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from blocks.catalog.claims import (
+    Intent,
+    adopt_intent,
+    begin_intent,
+    clear_intent,
+    end_intent,
+    intent_key,
+    read_fate,
+    read_intents,
+    read_tombstones,
+    void_key,
+    write_tombstone,
+)
+from blocks.catalog.document import seal
+from blocks.catalog.owner import Owner, this_process
+from blocks.catalog.point import RestorePoint, point_key
+from blocks.catalog.shelf import points, publish, read_shelf
+from blocks.errors import (
+    BrokenChain,
+    ConfigError,
+    CorruptData,
+    GroupBusy,
+    ObjectChanged,
+    ObjectMissing,
+    RunFenced,
+)
+from blocks.store.base import Buffer, ObjectInfo
+from blocks.store.memory import MemoryStore
+
+MakePoint = Callable[..., RestorePoint]
+ELSEWHERE = Owner(host="elsewhere", boot_id="b", pid_namespace="pid:[1]", pid=1, started_ticks=1)
+STORES = [
+    pytest.param(True, id="conditional"),
+    pytest.param(False, id="unconditional"),
+]
+
+
+def begin(store: MemoryStore, point: RestorePoint, parent: RestorePoint | None = None) -> Intent:
+    return begin_intent(store, point.group, point.id, parent=parent)
+
+
+def commit(store: MemoryStore, point: RestorePoint, parent: RestorePoint | None = None) -> Intent:
+    intent = begin(store, point, parent)
+    publish(store, point)
+    return intent
+
+
+def test_an_intent_protects_what_the_parent_references(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    full = make_point(store)
+    assert end_intent(store, commit(store, full)) is True
+    child = make_point(store, day=1, parent=full)
+    intent = begin(store, child, full)
+    page = full.volumes[0].pages[0].object
+    assert set(intent.references) == {full.objects[0].key, page.key}
+    assert list(read_intents(store, "RG1")) == [intent]
+
+
+def test_a_parent_pruned_meanwhile_is_refused_and_the_intent_ended(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    full = make_point(store)
+    end_intent(store, commit(store, full))
+    store.delete([point_key("RG1", full.id)])
+    child = make_point(store, day=1, parent=full)
+    with pytest.raises(BrokenChain, match="pruned meanwhile"):
+        begin(store, child, full)
+    assert list(read_intents(store, "RG1")) == []
+
+
+def test_a_condemned_object_is_refused(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    full = make_point(store)
+    end_intent(store, commit(store, full))
+    tombstone = write_tombstone(store, "RG1", "01T", [full.objects[0].key])
+    assert list(read_tombstones(store, "RG1")) == [tombstone]
+    child = make_point(store, day=1, parent=full)
+    with pytest.raises(BrokenChain, match="being deleted"):
+        begin(store, child, full)
+
+
+def test_a_group_may_not_be_named_like_a_folder_of_the_tool() -> None:
+    for name in ("", "points", "claims", "a/b"):
+        with pytest.raises(ConfigError):
+            begin_intent(MemoryStore(), name, "01A")
+
+
+@pytest.mark.parametrize("conditional", STORES)
+def test_an_ended_run_can_never_commit(make_point: MakePoint, conditional: bool) -> None:
+    store = MemoryStore(conditional_put=conditional)
+    point = make_point(store)
+    intent = begin(store, point)
+    assert end_intent(store, intent) is False
+    assert end_intent(store, intent) is False  # safe to repeat
+    with pytest.raises(RunFenced):
+        publish(store, point)
+    assert points(store) == []
+    assert read_shelf(store, "RG1").voids == {point.id}
+
+
+@pytest.mark.parametrize("conditional", STORES)
+def test_a_commit_in_flight_loses_against_the_void(
+    make_point: MakePoint, conditional: bool
+) -> None:
+    """The process was declared dead; its PUT arrives only now, after every check it made."""
+    store = MemoryStore(conditional_put=conditional)
+    point = make_point(store)
+    document = seal(point)
+    clear_intent(store, begin(store, point), force=True)
+    if conditional:
+        with pytest.raises(ObjectChanged):
+            store.put(point_key(point.group, point.id), document, if_absent=True)
+    else:
+        store.put(point_key(point.group, point.id), document)
+    assert points(store) == []
+    assert read_fate(store, point.group, point.id).is_void
+
+
+def test_on_a_weak_store_a_commit_seen_while_voiding_keeps_everything(
+    make_point: MakePoint,
+) -> None:
+    point = make_point(elsewhere := MemoryStore())
+
+    class CommitsMeanwhile(MemoryStore):
+        """Lets the run commit between the void's look and its write."""
+
+        def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
+            info = super().put(key, data, if_absent=if_absent)
+            if key == void_key("RG1", point.id):
+                super().put(point_key("RG1", point.id), seal(point))
+            return info
+
+    store = CommitsMeanwhile(conditional_put=False)
+    for info in elsewhere.list():
+        store.put(info.key, elsewhere.get(info.key))
+    intent = begin(store, point)
+    with pytest.raises(GroupBusy, match="committed while"):
+        clear_intent(store, intent, force=True)
+    assert store.head(intent_key("RG1", point.id))
+
+
+def test_only_the_own_machine_declares_a_process_dead(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    point = make_point(store)
+    intent = begin_intent(store, "RG1", point.id, owner=ELSEWHERE)
+    with pytest.raises(GroupBusy, match="may be alive"):
+        clear_intent(store, intent)
+    with pytest.raises(GroupBusy, match="is alive"):
+        clear_intent(store, intent.model_copy(update={"owner": this_process()}))
+    assert list(read_intents(store, "RG1")) == [intent]
+    dead = this_process().model_copy(update={"started_ticks": 1})
+    assert clear_intent(store, intent.model_copy(update={"owner": dead})) is False
+    assert list(read_intents(store, "RG1")) == []
+
+
+def test_a_dead_run_that_had_committed_stays_committed(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    point = make_point(store)
+    intent = commit(store, point)
+    assert clear_intent(store, intent, force=True) is True
+    assert points(store) == [point]
+
+
+def test_a_dead_run_can_be_resumed_under_its_own_id(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    point = make_point(store)
+    dead = this_process().model_copy(update={"started_ticks": 1})
+    intent = begin_intent(store, "RG1", point.id, owner=dead)
+    adopted = adopt_intent(store, intent)
+    assert adopted.owner == this_process()
+    with pytest.raises(GroupBusy):
+        adopt_intent(store, adopted)
+    publish(store, point)
+    end_intent(store, adopted)
+    with pytest.raises(ObjectMissing):
+        adopt_intent(store, intent)
+
+
+def test_an_intent_that_cannot_be_read_is_no_absent_intent(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    intent = begin(store, make_point(store))
+    key = intent_key("RG1", intent.run_id)
+    store.put(key, store.get(key).replace(b"RG1", b"RG2"))
+    with pytest.raises(CorruptData):
+        read_intents(store, "RG1")
