@@ -72,17 +72,17 @@ def load_configuration(path: Path | None = None) -> Configuration:
         ) from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    return parse_document(data, where=str(path))
+    return parse_document(data, source=str(path))
 
 
-def parse_document(data: bytes | str, *, where: str = "configuration") -> Configuration:
+def parse_document(data: bytes | str, *, source: str = "configuration") -> Configuration:
     """Read a configuration from XML text.
 
     Args:
         data: the document; text is taken as UTF-8.
-        where: what to call it in errors.
+        source: what to call it in errors.
     """
-    root = _parse_tree(data.encode() if isinstance(data, str) else data, where)
+    root = _parse_tree(data.encode() if isinstance(data, str) else data, source)
     found: dict[str, list[Configured]] = {name: [] for name in CLASSES}
     lines: dict[Identity, int] = {}
     faults: list[str] = []
@@ -110,7 +110,7 @@ def parse_document(data: bytes | str, *, where: str = "configuration") -> Config
         if not schema.validate(root):
             faults.extend(f"line {entry.line}: {entry.message}" for entry in schema.error_log)
     if faults:
-        raise ProfileError(faults, where=where, hint="Nothing was changed; correct the file.")
+        raise ProfileError(faults, where=source, hint="Nothing was changed; correct the file.")
     return configuration
 
 
@@ -160,12 +160,12 @@ def print_object(item: Configured) -> str:
     return etree.tostring(element, encoding="unicode", pretty_print=True)
 
 
-def parse_object(text: str, *, where: str) -> tuple[str, str, dict[str, str]]:
+def parse_object(text: str, *, source: str) -> tuple[str, str, dict[str, str]]:
     """Read one exported object: its class, its name, and its attributes as text."""
-    element = _parse_xml(text.encode(), where)
+    element = _parse_xml(text.encode(), source)
     if element.tag not in CLASSES:
         known = did_you_mean(str(element.tag), CLASSES)
-        raise ProfileError([f"<{element.tag!s}> is no class of object{known}"], where=where)
+        raise ProfileError([f"<{element.tag!s}> is no class of object{known}"], where=source)
     return str(element.tag), _attribute(element, "name"), _texts(element)
 
 
@@ -178,7 +178,7 @@ class Edit:
         self.configuration = (
             Configuration()
             if self._before is None
-            else parse_document(self._before, where=str(path))
+            else parse_document(self._before, source=str(path))
         )
 
     def save(self, configuration: Configuration) -> None:

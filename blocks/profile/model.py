@@ -44,11 +44,10 @@ class Encryption(StrEnum):
 
 
 class Provider(StrEnum):
-    """Whose object store a bucket is in. S3 is anything that speaks the protocol."""
+    """Whose object store a bucket is in. AWS with an ENDPOINT is any server that speaks S3."""
 
     IBM = "IBM"
     AWS = "AWS"
-    S3 = "S3"
 
 
 class Platform(StrEnum):
@@ -86,6 +85,7 @@ class Node(Configured):
     port: kinds.Port = Field(default=22, alias="PORT")
     host_key: kinds.Line = Field(default="", alias="HOST_KEY")
     key_file: kinds.Line = Field(default="", alias="KEY_FILE")
+    device_directory: kinds.Directory = Field(default="/dev/disk/by-id", alias="DEVICE_DIRECTORY")
 
     @classmethod
     def rules(cls, values: Mapping[str, Any]) -> Iterator[Fault]:
@@ -99,7 +99,7 @@ class BucketConfig(Configured):
 
     element = "bucket"
 
-    provider: Annotated[Provider, kinds.words(ibm="IBM", aws="AWS", s3="S3")] = Field(
+    provider: Annotated[Provider, kinds.words(ibm="IBM", aws="AWS")] = Field(
         default=Provider.AWS, alias="CLOUD_SERVICE"
     )
     bucket: kinds.BucketName | None = Field(default=None, alias="BUCKET")
@@ -121,14 +121,14 @@ class BucketConfig(Configured):
     def rules(cls, values: Mapping[str, Any]) -> Iterator[Fault]:
         """Endpoints and credentials that belong to one provider are refused with another."""
         provider = values.get("provider")
-        if provider in {Provider.IBM, Provider.S3} and values.get("endpoint", "") is None:
-            yield "ENDPOINT", f"required with CLOUD_SERVICE={provider}"
+        if provider == Provider.IBM and values.get("endpoint", "") is None:
+            yield "ENDPOINT", "required with CLOUD_SERVICE=IBM"
         if values.get("bucket", "") is None and "name" in values:
             try:
                 TypeAdapter(kinds.BucketName).validate_python(values["name"])
             except ValidationError as error:
                 yield "BUCKET", f"required, since {reason(error)}"
-        if provider is not None and provider != Provider.IBM:
+        if provider == Provider.AWS:
             for label, field in (
                 ("SERVICE_INSTANCE_ID", "service_instance_id"),
                 ("IAM_ENDPOINT", "iam_endpoint"),
@@ -138,7 +138,7 @@ class BucketConfig(Configured):
         if provider == Provider.IBM:
             for label, field in (("AWS_PROFILE", "aws_profile"), ("ROLE_ARN", "role_arn")):
                 if values.get(field):
-                    yield label, "only with CLOUD_SERVICE=AWS or S3"
+                    yield label, "only with CLOUD_SERVICE=AWS"
 
 
 class BackupProfile(Configured):
@@ -167,7 +167,7 @@ class BackupProfile(Configured):
         default=None, alias="INCREMENTAL_BACKUP_FREQUENCY"
     )
     grace_percent: kinds.Percent = Field(default=10.0, alias="GRACE_PERCENT")
-    cloud_service: Annotated[Provider, kinds.words(ibm="IBM", aws="AWS", s3="S3")] | None = Field(
+    cloud_service: Annotated[Provider, kinds.words(ibm="IBM", aws="AWS")] | None = Field(
         default=None, alias="CLOUD_SERVICE"
     )
     compression: kinds.Switch = Field(default=False, alias="COMPRESSION")
@@ -236,7 +236,7 @@ def _cloud_rules(values: Mapping[str, Any]) -> Iterator[Fault]:
     if values.get("staging") and values.get("target_location", "") is None:
         yield "TARGET_LOCATION", "required with STAGING=yes"
     encryption, service = values.get("encryption"), values.get("cloud_service")
-    if encryption == Encryption.AES and service in {Provider.AWS, Provider.S3}:
+    if encryption == Encryption.AES and service == Provider.AWS:
         yield "ENCRYPTION", "AES is IBM's: use it with CLOUD_SERVICE=IBM, or choose KMS or CLIENT"
     extent = values.get("extent_bytes")
     if extent is not None and (not 64 * KIB <= extent <= 4 * MIB or extent & (extent - 1)):

@@ -233,7 +233,7 @@ def test_changes_side_by_side_all_arrive(tmp_path):
 
 
 def test_one_object_is_exported_and_read_again():
-    kind, name, attributes = parse_object(print_object(PROFILE), where="export")
+    kind, name, attributes = parse_object(print_object(PROFILE), source="export")
     assert (kind, name) == ("backup_profile", "RG1")
     assert parse(BackupProfile, name, attributes) == PROFILE
 
