@@ -1,1 +1,266 @@
-"""An SSH server in front of a simulated machine."""
+"""An SSH server in front of a simulated machine.
+
+Real SSH (paramiko's server side) on loopback: public key and password logins, exec channels, many
+of them on one connection. What a command answers is the machine's business: it gives a function
+from (command line, streams) to an exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import io
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO, cast
+
+import paramiko
+from paramiko import common
+
+from deployments.lab.shell import Io
+
+log = logging.getLogger(__name__)
+
+Execute = Callable[[str, Io], int]
+
+SEND_BYTES = 256 * 1024
+WINDOW_BYTES = 16 * 1024 * 1024
+PACKET_BYTES = 256 * 1024
+LOGIN_LIMIT_S = 60.0
+NEVER = 1 << 60
+
+
+@dataclass
+class Limits:
+    """What an array allows. docs/reference/svc-cli.md §1.
+
+    `sessions`: past it a connection is closed right after login. `unauthenticated`: logins under
+    way at a time. `per_s` and `burst`: new connections; later ones wait for their turn, as they do
+    when a real array drops the first SYN.
+    """
+
+    sessions: int = 32
+    unauthenticated: int = 3
+    per_s: float = 15.0
+    burst: int = 3
+
+
+@dataclass
+class Door:
+    """Who may enter: one user, by key or password."""
+
+    user: str
+    public_keys: list[str]
+    password: str | None = None
+
+    def knows_key(self, user: str, key: paramiko.PKey) -> bool:
+        """Say whether this key may log in (`ssh-ed25519 AAAA…` lines)."""
+        return user == self.user and f"{key.get_name()} {key.get_base64()}" in self.public_keys
+
+    def knows_password(self, user: str, password: str) -> bool:
+        """Say whether this password may log in."""
+        return (
+            self.password is not None
+            and user == self.user
+            and hmac.compare_digest(self.password.encode(), password.encode())
+        )
+
+
+@dataclass
+class SshServer:
+    """Listens on a loopback port and answers every exec request with `execute`."""
+
+    name: str
+    host_key: paramiko.PKey
+    door: Door
+    execute: Execute
+    limits: Limits = field(default_factory=Limits)
+    port: int = 0
+    banner: str = "SSH-2.0-OpenSSH_8.0"
+
+    def __post_init__(self) -> None:
+        """Prepare, without listening yet."""
+        self._listener: socket.socket | None = None
+        self._transports: set[paramiko.Transport] = set()
+        self._lock = threading.Lock()
+        self._logins = threading.BoundedSemaphore(self.limits.unauthenticated)
+        self._allowance, self._refilled_at = float(self.limits.burst), time.monotonic()
+
+    def start(self) -> int:
+        """Listen; return the port."""
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return self.port
+
+    def stop(self) -> None:
+        """Stop listening, and drop every connection."""
+        listener, self._listener = self._listener, None
+        if listener:
+            # shutdown wakes the thread in accept(); close alone would leave it there.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        self.drop_connections()
+
+    def drop_connections(self) -> int:
+        """Break all connections under way; return how many there were."""
+        with self._lock:
+            dropped = list(self._transports)
+        for transport in dropped:
+            transport.close()
+        return len(dropped)
+
+    @property
+    def sessions(self) -> int:
+        """How many connections are logged in."""
+        with self._lock:
+            return sum(transport.is_authenticated() for transport in self._transports)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while self._listener is listener:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            self._wait_for_turn()
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _wait_for_turn(self) -> None:
+        """Hold new connections to the array's rate."""
+        now = time.monotonic()
+        gained = (now - self._refilled_at) * self.limits.per_s
+        self._allowance = min(float(self.limits.burst), self._allowance + gained)
+        self._refilled_at = now
+        if self._allowance < 1:
+            time.sleep((1 - self._allowance) / self.limits.per_s)
+            self._allowance, self._refilled_at = 1.0, time.monotonic()
+        self._allowance -= 1
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = paramiko.Transport(
+            connection, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES
+        )
+        transport.local_version = self.banner
+        # The client decides when to exchange keys anew. paramiko's own server would ask after
+        # 512 MiB, and give up on a client that is slow to read.
+        transport.packetizer.REKEY_BYTES = transport.packetizer.REKEY_PACKETS = NEVER
+        transport.add_server_key(self.host_key)
+        with self._lock:
+            self._transports.add(transport)
+        try:
+            with self._logins:
+                transport.start_server(server=_Session(self, transport), event=None)
+                self._await_login(transport)
+            while transport.is_active():
+                transport.join(1.0)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            log.debug("%s: connection ended: %s", self.name, error)
+        finally:
+            transport.close()
+            with self._lock:
+                self._transports.discard(transport)
+
+    def _await_login(self, transport: paramiko.Transport) -> None:
+        deadline = time.monotonic() + LOGIN_LIMIT_S
+        while transport.is_active() and not transport.is_authenticated():
+            if time.monotonic() > deadline:
+                transport.close()
+                return
+            time.sleep(0.01)
+        if self.sessions > self.limits.sessions:
+            log.info("%s: more than %d sessions: closed", self.name, self.limits.sessions)
+            transport.close()
+
+    def run(self, channel: paramiko.Channel, line: str) -> None:
+        """Answer one exec request on its channel."""
+        try:
+            stdin = cast(BinaryIO, channel.makefile("rb"))
+            streams = Io(stdin, _Out(channel.sendall), _Out(channel.sendall_stderr))
+            status = self.execute(line, streams)
+            channel.send_exit_status(status)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            log.debug("%s: the client went away during %r: %s", self.name, line, error)
+        finally:
+            channel.close()
+
+
+@dataclass
+class _Out:
+    """Sends everything written, in pieces the channel likes."""
+
+    send: Callable[[bytes], object]
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        for start in range(0, len(view), SEND_BYTES):
+            self.send(view[start : start + SEND_BYTES].tobytes())
+
+
+class _Session(paramiko.ServerInterface):
+    """One connection's answers to paramiko's questions."""
+
+    def __init__(self, server: SshServer, transport: paramiko.Transport) -> None:
+        self._server = server
+        self._transport = transport
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey,password" if self._server.door.password else "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        known = self._server.door.knows_key(username, key)
+        return common.AUTH_SUCCESSFUL if known else common.AUTH_FAILED
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        known = self._server.door.knows_password(username, password)
+        return common.AUTH_SUCCESSFUL if known else common.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        if kind == "session":
+            return common.OPEN_SUCCEEDED
+        return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+
+    def check_channel_env_request(
+        self, channel: paramiko.Channel, name: bytes, value: bytes
+    ) -> bool:
+        return True
+
+    def check_channel_pty_request(self, channel: paramiko.Channel, *size: object) -> bool:
+        return True
+
+    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
+        threading.Thread(target=self._shell, args=(channel,), daemon=True).start()
+        return True
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        line = command.decode(errors="replace")
+        # Returning first lets paramiko send the reply before the answer.
+        threading.Thread(target=self._server.run, args=(channel, line), daemon=True).start()
+        return True
+
+    def _shell(self, channel: paramiko.Channel) -> None:
+        """Answer lines typed into an interactive session, until `exit`."""
+        prompt = f"IBM_{self._server.name}:{self._server.door.user}>".encode()
+        status = 0
+        try:
+            incoming = channel.makefile("rb")
+            channel.sendall(prompt)
+            for typed in incoming:
+                line = typed.decode(errors="replace").strip()
+                if line in {"exit", "quit", "logout"}:
+                    break
+                if line:
+                    out = _Out(channel.sendall)
+                    status = self._server.execute(line, Io(io.BytesIO(), out, out))
+                channel.sendall(prompt)
+            channel.send_exit_status(status)
+        except (paramiko.SSHException, OSError) as error:
+            log.debug("%s: shell ended: %s", self._server.name, error)
+        finally:
+            channel.close()

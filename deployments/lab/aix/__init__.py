@@ -1,0 +1,1 @@
+"""The simulated AIX node of a PowerHA cluster."""

@@ -1,0 +1,182 @@
+"""Volumes as sparse files: `<lab>/volumes/<array>/<volume>`, and real point-in-time copies of them.
+
+A copy replaces the target's contents in place, so that whoever holds the old target open sees them
+change, as on an array. How the copy is made depends on the file system:
+
+- btrfs, volumes in a subvolume: one snapshot of the subvolume freezes all volumes at one instant,
+  even under live writers; the targets are cloned from it.
+- elsewhere with reflinks (XFS): each volume is cloned at one instant, one after the other.
+- otherwise (ext4, tmpfs): allocated ranges are copied. A writer that bypasses SSH and writes while
+  the copy runs may be seen half; write before the start, as a quiesced application does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+Place = tuple[str, str]
+FICLONE = 0x40049409
+COPY_BYTES = 64 * 1024 * 1024
+BTRFS_SUBVOLUME_INODE = 256
+
+
+@dataclass(frozen=True)
+class DiskShelf:
+    """The directory of all arrays' volumes."""
+
+    directory: Path
+
+    def path(self, volume: Place) -> Path:
+        """Return a volume's file."""
+        return self.directory / volume[0] / volume[1]
+
+    def create(self, volume: Place, size_bytes: int) -> None:
+        """Make an all-zero volume, or make one larger."""
+        path = self.path(volume)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.truncate(size_bytes)
+        path.chmod(0o600)
+
+    def remove(self, volume: Place) -> None:
+        """Remove a volume and its bytes."""
+        self.path(volume).unlink(missing_ok=True)
+
+    def rename(self, volume: Place, new_name: str) -> None:
+        """Give a volume another name."""
+        self.path(volume).rename(self.path((volume[0], new_name)))
+
+    def snapshot(self, pairs: list[tuple[Place, Place]]) -> None:
+        """Make every target the copy of its source, all at one instant."""
+        with self._frozen() as root:
+            for source, target in pairs:
+                copy_in_place(root / source[0] / source[1], self.path(target))
+
+    @contextlib.contextmanager
+    def _frozen(self) -> Iterator[Path]:
+        """Yield a directory in which no volume changes: a btrfs snapshot, else the volumes."""
+        btrfs = shutil.which("btrfs")
+        if not btrfs or not is_btrfs_subvolume(self.directory):
+            yield self.directory
+            return
+        frozen = self.directory.with_name(f".{self.directory.name}.{os.getpid()}")
+        subprocess.run([btrfs, "-q", "subvolume", "snapshot", self.directory, frozen], check=True)
+        try:
+            yield frozen
+        finally:
+            subprocess.run([btrfs, "-q", "subvolume", "delete", frozen], check=True)
+
+    def difference(self, source: Place, target: Place, grain: int) -> float:
+        """Say how much of the two differs, in percent of grains."""
+        first, second = self.path(source), self.path(target)
+        grains = -(-first.stat().st_size // grain)
+        changed = sum(1 for _ in differing(first, second, grain))
+        return 100 * changed / grains if grains else 0.0
+
+    def version(self, volume: Place) -> int:
+        """Return a number that grows with every write."""
+        return self.path(volume).stat().st_mtime_ns
+
+
+def make_volume_directory(directory: Path) -> None:
+    """Make the directory of volumes; on btrfs a subvolume, so that groups freeze at one instant."""
+    if directory.exists():
+        return
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    btrfs = shutil.which("btrfs")
+    if btrfs and is_btrfs(directory.parent):
+        subprocess.run([btrfs, "-q", "subvolume", "create", directory], check=True)
+    else:
+        directory.mkdir()
+
+
+def remove_volume_directory(directory: Path) -> None:
+    """Remove the directory of volumes, a subvolume or not."""
+    btrfs = shutil.which("btrfs")
+    if btrfs and directory.exists() and is_btrfs_subvolume(directory):
+        subprocess.run([btrfs, "-q", "subvolume", "delete", directory], check=False)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def is_btrfs(path: Path) -> bool:
+    """Say whether a directory is on btrfs."""
+    longest, kind = "", ""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mount, fstype, *_ = line.split(" ")
+        if path.resolve().is_relative_to(mount) and len(mount) >= len(longest):
+            longest, kind = mount, fstype
+    return kind == "btrfs"
+
+
+def is_btrfs_subvolume(path: Path) -> bool:
+    """Say whether a directory is the top of a btrfs subvolume (its inode is always 256)."""
+    return path.stat().st_ino == BTRFS_SUBVOLUME_INODE and is_btrfs(path)
+
+
+def copy_in_place(source: Path, target: Path) -> None:
+    """Make the target's contents the source's, keeping the target's inode and the holes."""
+    with source.open("rb") as reader, target.open("r+b") as writer:
+        size = os.fstat(reader.fileno()).st_size
+        try:
+            fcntl.ioctl(writer, FICLONE, reader.fileno())
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV, errno.ENOTTY}:
+                raise
+        else:
+            return
+        writer.truncate(0)
+        writer.truncate(size)
+        for offset, length in data_runs(reader.fileno(), size):
+            _copy_run(reader.fileno(), writer.fileno(), offset, length)
+
+
+def _copy_run(reader: int, writer: int, offset: int, length: int) -> None:
+    end = offset + length
+    while offset < end:
+        done = os.copy_file_range(reader, writer, min(COPY_BYTES, end - offset), offset, offset)
+        if not done:  # the source was cut short under us: the rest stays zero
+            return
+        offset += done
+
+
+def data_runs(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield (offset, length) of the allocated ranges of a file; everything else is zero."""
+    offset = 0
+    while offset < size:
+        try:
+            start = os.lseek(fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = min(size, os.lseek(fd, start, os.SEEK_HOLE))
+        yield start, end - start
+        offset = end
+
+
+def differing(first: Path, second: Path, grain: int) -> Iterator[int]:
+    """Yield the index of every grain whose bytes differ; ranges unallocated in both are skipped."""
+    with first.open("rb") as left, second.open("rb") as right:
+        size = os.fstat(left.fileno()).st_size
+        last = -1
+        for start, length in _either(left.fileno(), right.fileno(), size):
+            for index in range(max(last + 1, start // grain), -(-(start + length) // grain)):
+                last = index
+                offset = index * grain
+                if os.pread(left.fileno(), grain, offset) != os.pread(
+                    right.fileno(), grain, offset
+                ):
+                    yield index
+
+
+def _either(first: int, second: int, size: int) -> list[tuple[int, int]]:
+    """Return the ranges allocated in either file, by offset."""
+    return sorted([*data_runs(first, size), *data_runs(second, size)])

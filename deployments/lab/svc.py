@@ -1,1 +1,0 @@
-"""The simulated array: its objects, state tables and command line; no network, no `blocks`."""

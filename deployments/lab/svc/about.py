@@ -1,0 +1,205 @@
+"""What the array says about itself: system, nodes, pools, licences, events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployments.lab.svc import views
+from deployments.lab.svc.commands import Request, command
+from deployments.lab.svc.refusals import Refusal
+from deployments.lab.svc.views import Detail, Table, names
+
+if TYPE_CHECKING:
+    from deployments.lab.svc.system import System
+
+CODE_LEVEL = "8.7.0.2 (build 170.4.2409261156000)"
+POOL_BYTES = 10 * 1024**4
+
+
+@command("lssystem", flags="bytes", values="unit")
+def lssystem(system: System, request: Request) -> Detail:
+    """Show the system; always the detailed view."""
+    used = sum(volume.capacity for volume in system.state.volumes.values())
+
+    def capacity(count: int) -> str:
+        return views.size(count, in_bytes=request.has("bytes"))
+
+    lines: list[tuple[str, object]] = [
+        ("id", system.state.id),
+        ("name", system.state.name),
+        ("location", "local"),
+        ("partnership", None),
+        ("total_mdisk_capacity", capacity(POOL_BYTES)),
+        ("space_in_mdisk_grps", capacity(POOL_BYTES)),
+        ("space_allocated_to_vdisks", capacity(used)),
+        ("total_free_space", capacity(POOL_BYTES - used)),
+        ("total_vdiskcopy_capacity", capacity(used)),
+        ("total_used_capacity", capacity(used)),
+        ("total_overallocation", 0),
+        ("total_vdisk_capacity", capacity(used)),
+        ("statistics_status", "on"),
+        ("statistics_frequency", 5),
+        ("cluster_locale", "en_US"),
+        ("time_zone", "522 UTC"),
+        ("code_level", CODE_LEVEL),
+        ("console_IP", "127.0.0.1:443"),
+        ("id_alias", system.state.id),
+        ("gm_link_tolerance", 300),
+        ("gm_inter_cluster_delay_simulation", 0),
+        ("gm_intra_cluster_delay_simulation", 0),
+        ("gm_max_host_delay", 5),
+        ("inventory_mail_interval", 0),
+        ("auth_service_configured", "no"),
+        ("relationship_bandwidth_limit", 25),
+        ("layer", "replication"),
+        ("has_nas_key", "no"),
+        ("local_fc_port_mask", "1" * 64),
+        ("partner_fc_port_mask", "1" * 64),
+        ("topology", "standard"),
+        ("topology_status", None),
+        ("rc_auth_method", "none"),
+        ("vdisk_protection_time", 15),
+        ("vdisk_protection_enabled", "no"),
+        ("product_name", "IBM Storage Virtualize"),
+        ("max_replication_delay", 0),
+        ("partnership_exclusion_threshold", 315),
+    ]
+    return Detail([lines])
+
+
+@command("lssystemip")
+def lssystemip(system: System, request: Request) -> Table:
+    """List management addresses of this system and of its partners."""
+    columns = "cluster_id cluster_name location port_id IP_address subnet_mask gateway"
+    columns += " IP_address_6 prefix_6 gateway_6"
+    rows = [
+        (number, name, where, 1, "127.0.0.1", "255.0.0.0", "127.0.0.1", "", "", "")
+        for number, name, where in system.known_systems()
+    ]
+    return Table(names(columns), rows)
+
+
+def _nodes(system: System) -> Table:
+    columns = "id name UPS_serial_number WWNN status IO_group_id IO_group_name config_node"
+    columns += " UPS_unique_id hardware iscsi_name iscsi_alias panel_name enclosure_id canister_id"
+    columns += " enclosure_serial_number site_id site_name"
+    rows = []
+    for number in (1, 2):
+        row = [number, f"node{number}", "", f"500507680100{number:04X}", "online", 0, "io_grp0"]
+        row += ["yes" if number == 1 else "no", "", "SV3", "", "", f"01-{number}", "1", number]
+        rows.append([*row, f"78{system.state.id[-5:]}", "", ""])
+    return Table(names(columns), rows)
+
+
+@command("lsnode")
+def lsnode(system: System, request: Request) -> Table:
+    """List the nodes (SVC's word)."""
+    return _nodes(system)
+
+
+@command("lsnodecanister")
+def lsnodecanister(system: System, request: Request) -> Table:
+    """List the node canisters (FlashSystem's word)."""
+    return _nodes(system)
+
+
+@command("lsmdiskgrp", flags="bytes", values="unit")
+def lsmdiskgrp(system: System, request: Request) -> Table | Detail:
+    """List the pools: one."""
+    used = sum(volume.capacity for volume in system.state.volumes.values())
+    fields: list[tuple[str, object]] = [
+        ("id", 0),
+        ("name", "Pool0"),
+        ("status", "online"),
+        ("mdisk_count", 1),
+        ("vdisk_count", len(system.state.volumes)),
+        ("capacity", views.size(POOL_BYTES, in_bytes=request.has("bytes"))),
+        ("extent_size", 1024),
+        ("free_capacity", views.size(POOL_BYTES - used, in_bytes=request.has("bytes"))),
+        ("virtual_capacity", views.size(used, in_bytes=request.has("bytes"))),
+        ("used_capacity", views.size(used, in_bytes=request.has("bytes"))),
+        ("real_capacity", views.size(used, in_bytes=request.has("bytes"))),
+        ("overallocation", 0),
+        ("warning", 80),
+        ("easy_tier", "auto"),
+        ("easy_tier_status", "balanced"),
+        ("compression_active", "no"),
+        ("parent_mdisk_grp_id", 0),
+        ("parent_mdisk_grp_name", "Pool0"),
+        ("child_mdisk_grp_count", 0),
+        ("type", "parent"),
+        ("encrypt", "no"),
+        ("site_id", None),
+        ("site_name", None),
+        ("data_reduction", "no"),
+    ]
+    if request.target is not None:
+        if request.target not in {"0", "Pool0"}:
+            raise Refusal("CMMVC5753E" if request.target.isdecimal() else "CMMVC5754E")
+        return Detail([fields])
+    return Table([name for name, _ in fields], [[value for _, value in fields]])
+
+
+@command("lsiogrp")
+def lsiogrp(system: System, request: Request) -> Table:
+    """List the I/O groups."""
+    volumes, hosts = len(system.state.volumes), len(system.state.hosts)
+    rows = [(0, "io_grp0", 2, volumes, hosts, "", "")]
+    rows += [(number, f"io_grp{number}", 0, 0, hosts, "", "") for number in (1, 2, 3)]
+    rows.append((4, "recovery_io_grp", 0, 0, 0, "", ""))
+    columns = "id name node_count vdisk_count host_count site_id site_name"
+    return Table(names(columns), rows)
+
+
+@command("lslicense")
+def lslicense(system: System, request: Request) -> Detail:
+    """Show the licences."""
+    lines: list[tuple[str, object]] = [
+        ("used_flash", "0.00"),
+        ("used_remote", "0.00"),
+        ("used_virtualization", "0.00"),
+        ("license_flash", 100),
+        ("license_remote", 100),
+        ("license_virtualization", 100),
+        ("license_physical_disks", 0),
+        ("license_physical_flash", "on"),
+        ("license_physical_remote", "on"),
+        ("used_compression_capacity", "0.00"),
+        ("license_compression_capacity", 0),
+        ("license_compression_enclosures", 0),
+        ("license_easy_tier", 0),
+    ]
+    return Detail([lines])
+
+
+@command("lseventlog", values="order count alert message monitoring fixed expired")
+def lseventlog(system: System, request: Request) -> Table:
+    """List what happened on the array that a person should know."""
+    columns = "sequence_number last_timestamp object_type object_id object_name copy_id status"
+    columns += " fixed event_id error_code description secondary_object_type secondary_object_id"
+    rows: list[list[object]] = []
+    for number, event in enumerate(system.state.events, start=100):
+        row = [number, event.at, event.kind, event.object, event.name, "", "alert", "no"]
+        rows.append([*row, event.event_id, event.error_code, event.text, "", ""])
+    return Table(names(columns), rows)
+
+
+@command("lscurrentuser")
+def lscurrentuser(system: System, request: Request) -> Detail:
+    """Show who is logged in."""
+    return Detail(
+        [[("name", "admin"), ("role", "Administrator"), ("owner_id", ""), ("owner_name", "")]]
+    )
+
+
+@command("lsportfc")
+def lsportfc(system: System, request: Request) -> Table:
+    """List the fibre channel ports."""
+    columns = "id fc_io_port_id port_id type port_speed node_id node_name WWPN nportid status"
+    columns += " attachment cluster_use adapter_location adapter_port_id"
+    rows = []
+    for number, node in enumerate((1, 1, 2, 2)):
+        port = number % 2 + 1
+        row = [number, port, port, "fc", "32Gb", node, f"node{node}", f"50050768011{number:05X}"]
+        rows.append([*row, f"{number:06X}", "active", "switch", "local_partner", 1, 1])
+    return Table(names(columns), rows)

@@ -1,0 +1,145 @@
+"""One array: its objects, and `run`, which answers one command line.
+
+All arrays of a lab share one lock: a command, and the step of time before it, happen at one
+instant with respect to every other command. That makes a group's start atomic.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deployments.lab.svc import about, flashcopy, volumes
+from deployments.lab.svc.commands import COMMANDS, Done, parse
+from deployments.lab.svc.model import ArrayState, Clock, Shelf, Volume
+from deployments.lab.svc.naming import find
+from deployments.lab.svc.refusals import Refusal
+
+ROOMS = (about, flashcopy, volumes)
+"""Importing these registers their commands."""
+
+SETTLE_LIMIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command answered."""
+
+    stdout: str = ""
+    stderr: str = ""
+    status: int = 0
+
+
+@dataclass
+class Faults:
+    """What goes wrong on purpose; each is set by `lab fault` and clears itself where it says so.
+
+    `next_code` refuses the next commands whose name starts with `next_command`, `next_count` times.
+    """
+
+    busy: int = 0
+    flush_fails: int = 0
+    next_command: str = ""
+    next_code: str = ""
+    next_count: int = 0
+    login_refused: int = 0
+    warn_next: str = ""
+
+
+@dataclass
+class System:
+    """One array."""
+
+    state: ArrayState
+    shelf: Shelf
+    clock: Clock
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    faults: Faults = field(default_factory=Faults)
+    changed: Callable[[], None] = lambda: None
+    """Called under the lock after anything a host could see, or the state file, has changed."""
+
+    def run(self, words: list[str]) -> Output:
+        """Answer one command line, already split into words."""
+        words = words[1:] if words[0] in {"svcinfo", "svctask"} and len(words) > 1 else words
+        name = words[0].rpartition("/")[2]
+        if name not in COMMANDS:
+            return Output(stderr=f"rbash: {words[0]}: command not found\n", status=127)
+        try:
+            with self.lock:
+                text, warning, settled = self._answer([name, *words[1:]])
+            self._wait(settled)
+        except Refusal as refusal:
+            return Output(stderr=f"{refusal}\n", status=refusal.status)
+        return Output(stdout=text, stderr=warning)
+
+    def _answer(self, words: list[str]) -> tuple[str, str, Callable[[], bool] | None]:
+        self.fail_on_purpose(words[0])
+        self.advance()
+        known, request = parse(words)
+        answer = known.handler(self, request)
+        if not isinstance(answer, Done):
+            return answer.text(request.form), "", None
+        self.changed()
+        warning, self.faults.warn_next = self.faults.warn_next, ""
+        return answer.text, f"{Refusal(warning)}\n" if warning else "", answer.settled
+
+    def _wait(self, settled: Callable[[], bool] | None) -> None:
+        """Wait, without the lock, until a command that answers late has happened."""
+        deadline = self.clock.now() + SETTLE_LIMIT_S
+        while settled and self.clock.now() < deadline:
+            self.clock.sleep(0.02)
+            with self.lock:
+                self.advance()
+                if settled():
+                    return
+
+    def fail_on_purpose(self, name: str) -> None:
+        """Refuse the command when a fault switch says so."""
+        faults = self.faults
+        if faults.busy > 0:
+            faults.busy -= 1
+            raise Refusal("CMMVC5786E", status=11)
+        if faults.next_count > 0 and name.startswith(faults.next_command):
+            faults.next_count -= 1
+            raise Refusal(faults.next_code)
+
+    def advance(self) -> None:
+        """Let the array catch up with the clock."""
+        if flashcopy.advance(self):
+            self.changed()
+
+    def stamp(self) -> str:
+        """Return the time as FlashCopy prints it, YYMMDDhhmmss."""
+        moment = datetime.datetime.fromtimestamp(self.clock.now(), tz=datetime.UTC)
+        return moment.strftime("%y%m%d%H%M%S")
+
+    def volume(self, word: str) -> Volume:
+        """Find a volume by id, name or UID."""
+        for volume in self.state.volumes.values():
+            if word.upper() == volume.uid:
+                return volume
+        return find(self.state.volumes, word)
+
+    def relationships_of(self, volume: Volume) -> list[tuple[int, str]]:
+        """List the remote-copy relationships of a volume, as (id, name)."""
+        return []
+
+    def known_systems(self) -> list[tuple[str, str, str]]:
+        """List this system and its partners, as (id, name, local or remote)."""
+        return [(self.state.id, self.state.name, "local")]
+
+    def is_online(self, volume: Volume) -> bool:
+        """Say whether the volume's status is online (a prepared target is, though unreadable)."""
+        return not volume.is_offline and flashcopy.is_online(self, volume)
+
+    def volumes_of(self, host: str) -> list[Volume]:
+        """List the volumes mapped to a host, by SCSI id."""
+        number = next((each.id for each in self.state.hosts.values() if each.name == host), None)
+        shown = [shown for shown in self.state.host_maps if shown.host == number]
+        return [self.state.volumes[m.volume] for m in sorted(shown, key=lambda m: m.scsi_id)]
+
+    def can_access(self, volume: Volume) -> bool:
+        """Say whether a host can read the volume now."""
+        return not volume.is_offline and flashcopy.is_accessible(self, volume)
