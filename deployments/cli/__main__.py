@@ -48,6 +48,9 @@ def main() -> None:
     assert sys.flags.optimize == 0, "flashvault's assertions guard data: do not run python -O"
     import typer
 
+    from deployments.cli.grammar import rearrange
+
+    sys.argv[1:] = rearrange(sys.argv[1:])
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     app = typer.Typer(
         name="flashvault",
