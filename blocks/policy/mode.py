@@ -64,7 +64,7 @@ def obstacle(state: GroupState, *, is_cluster_stable: bool = True) -> str:
     return "" if is_cluster_stable else "the cluster is not stable"
 
 
-def choose_mode(
+def decide(
     profile: BackupProfile,
     points: Iterable[RestorePoint],
     now: datetime,
