@@ -1,1 +1,685 @@
-"""Run one command on one machine over SSH: argv in, (status, stdout, stderr) or bytes out."""
+"""Run one command on one machine over SSH: argv in, (status, stdout, stderr) or bytes out.
+
+`SshRunner` keeps one connection and gives each command a channel of its own; `LocalRunner` does the
+same on this machine. Nothing here knows what the commands mean. Every command and its answer is
+logged at DEBUG, redacted once, here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import paramiko
+
+from blocks.errors import LoginRefused, RemoteError, Unreachable
+from blocks.hostkeys import check_host_key, known_pins, parse_pins, read_private_key
+from blocks.units import GIB, KIB, MIB, format_size
+
+log = logging.getLogger(__name__)
+# Whatever paramiko has to say is raised here as an error of ours; it must not also print it.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+Command = str | Sequence[str]
+"""An argument list, quoted here; or a line for the remote shell, quoted by the caller."""
+
+# Chosen by measurement (docs/adr/0011-ssh-as-a-data-path.md): with a 64 MiB window paramiko's
+# buffers grow until copying them costs more than the cipher.
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+)
+WINDOW_BYTES = 8 * MIB
+PACKET_BYTES = 128 * KIB
+# paramiko wants new keys after 512 MiB and then hangs: its only reading thread may itself wait for
+# the exchange it must read. RFC 4344 allows 2^32 cipher blocks (64 GiB). So a connection is never
+# rekeyed by us: it is replaced, between commands, long before that.
+RETIRE_BYTES = 16 * GIB
+WORN_OUT_BYTES = 48 * GIB
+REKEY_BYTES = 60 * GIB
+REKEY_PACKETS = 2**31
+# OpenSSH allows 10 sessions on a connection (MaxSessions); two are left to others.
+MAX_CHANNELS = 8
+KEEPALIVE_S = 15
+MAX_ANSWER_BYTES = 64 * MIB
+_LOGGED_CHARACTERS = 8192
+
+_SECRET_OPTION = re.compile(
+    r"(?i)(-{1,2}(?:password|chapsecret|secretaccesskey|accesskeyid|passphrase|secret|token)[ =])"
+    r"('[^']*'|\"[^\"]*\"|\S+)"
+)
+
+
+def redact(text: str, secrets: Sequence[str] = ()) -> str:
+    """Hide the values of secret options, and these secrets wherever they stand."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return _SECRET_OPTION.sub(r"\1***", text)
+
+
+@dataclass(frozen=True, slots=True)
+class SshTarget:
+    """Where a machine is and how to enter it.
+
+    `addresses` are tried in order. `host_key` holds pinned keys, lines of `ssh-ed25519 AAAA…` or
+    `SHA256:…`; with it empty only `known_hosts` is believed. `registered_as` (`node node1`) names
+    the object whose HOST_KEY an operator changes to accept a key.
+    """
+
+    addresses: tuple[str, ...]
+    user: str
+    port: int = 22
+    host_key: str = ""
+    private_key: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    known_hosts: Path | None = None
+    connect_timeout_s: float = 15.0
+    registered_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command left behind. A negative status: it ended without telling one."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class _Closing:
+    """A stream that is let go when its `with` is left."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class OutStream(Protocol):
+    """The standard output of a running command."""
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Read at least one byte and at most the buffer; 0 at the end of the output."""
+
+    def finish(self) -> Completed:
+        """Wait for the command's end; only its status tells whether the output was whole."""
+
+    def close(self) -> None:
+        """Let go, killing the command if it still runs."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class InStream(Protocol):
+    """The standard input of a running command."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it."""
+
+    def finish(self) -> Completed:
+        """Say that this was all, and wait for the command's end."""
+
+    def close(self) -> None:
+        """Let go; without `finish` the command must be taken to have failed."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Runner(Protocol):
+    """Runs commands on one machine. Safe to use from several threads."""
+
+    @property
+    def address(self) -> str:
+        """Where the commands run, for messages."""
+
+    def run(
+        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> Completed:
+        """Run a command to its end; any exit status is an answer, not an error.
+
+        Raises:
+            Unreachable: no connection, it broke, or the answer took longer than `timeout_s`.
+        """
+
+    def stream_out(
+        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> OutStream:
+        """Start a command and read its output; `timeout_s` is the longest silence allowed."""
+
+    def stream_in(self, command: Command, *, timeout_s: float = 60.0) -> InStream:
+        """Start a command and write its input; `timeout_s` is the longest standstill allowed."""
+
+    def close(self) -> None:
+        """Let the machine go."""
+
+
+def command_line(command: Command) -> str:
+    """Spell a command for a remote shell."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _shown(text: str, secrets: Sequence[str] = ()) -> str:
+    text = redact(text, secrets)
+    if len(text) > _LOGGED_CHARACTERS:
+        return f"{text[:_LOGGED_CHARACTERS]}… ({len(text)} characters)"
+    return text
+
+
+def _log_answer(address: str, done: Completed) -> None:
+    said = _shown(done.stdout) + (f" stderr: {_shown(done.stderr)}" if done.stderr else "")
+    log.debug("%s> status=%d %s", address, done.status, said)
+
+
+class _Link:
+    """One SSH connection and what it has carried."""
+
+    def __init__(self, transport: paramiko.Transport, address: str) -> None:
+        self.transport = transport
+        self.address = address
+        self.carried_bytes = 0
+        self.channel_count = 0
+
+    @property
+    def is_usable(self) -> bool:
+        return self.transport.is_active() and self.carried_bytes < RETIRE_BYTES
+
+
+class SshRunner:
+    """Runs commands over one pooled SSH connection, each on a channel of its own.
+
+    The connection is made by the first command. A broken or worn-out one is replaced before a
+    command, never during one: a command that was sent is never sent twice.
+    """
+
+    def __init__(self, target: SshTarget, *, max_channels: int = MAX_CHANNELS) -> None:
+        self._target = target
+        self._secrets = tuple(filter(None, (target.password, target.passphrase)))
+        self._slots = threading.BoundedSemaphore(max_channels)
+        self._lock = threading.Lock()
+        self._link: _Link | None = None
+
+    @property
+    def address(self) -> str:
+        """The address in use, or the first one."""
+        link = self._link
+        return link.address if link else self._target.addresses[0]
+
+    def run(
+        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> Completed:
+        """Run a command to its end (see `Runner.run`)."""
+        line = command_line(command)
+        with self._start(line, timeout_s) as stream:
+            stream.deadline = time.monotonic() + timeout_s
+            if stdin is not None:
+                stream.write(stdin)
+            stream.end_input()
+            return stream.collect()
+
+    def stream_out(
+        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> OutStream:
+        """Start a command and read its output (see `Runner.stream_out`)."""
+        stream = self._start(command_line(command), timeout_s)
+        try:
+            if stdin is not None:
+                stream.write(stdin)
+            stream.end_input()
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def stream_in(self, command: Command, *, timeout_s: float = 60.0) -> InStream:
+        """Start a command and write its input (see `Runner.stream_in`)."""
+        return self._start(command_line(command), timeout_s)
+
+    def close(self) -> None:
+        """Close the connection; commands that still run on it fail."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.transport.close()
+
+    def _start(self, line: str, timeout_s: float) -> _SshStream:
+        if not self._slots.acquire(timeout=timeout_s):
+            raise Unreachable(f"{self.address}: no free session within {timeout_s:.0f} s")
+        try:
+            link, channel = self._open_channel(timeout_s)
+        except BaseException:
+            self._slots.release()
+            raise
+        stream = _SshStream(self, link, channel, line, timeout_s)
+        try:
+            log.debug("%s$ %s", link.address, _shown(line, self._secrets))
+            channel.settimeout(timeout_s)
+            channel.exec_command(line)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            stream.close()
+            raise Unreachable(f"{link.address}: the command was not accepted: {error}") from error
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _open_channel(self, timeout_s: float) -> tuple[_Link, paramiko.Channel]:
+        for is_last_try in (False, True):
+            link = self._borrow_link()
+            try:
+                channel = link.transport.open_session(
+                    window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout_s
+                )
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                self._give_back(link)
+                # A connection that died while idle is noticed only now; nothing was sent yet.
+                refused = isinstance(error, paramiko.ChannelException)
+                if not refused:
+                    link.transport.close()
+                if refused or is_last_try:
+                    raise Unreachable(
+                        f"{link.address}: no session: {error or 'connection closed'}",
+                        hint="The machine limits its sessions (an SVC to 32, counting those of "
+                        "other software): close unused ones. The run is retried.",
+                    ) from error
+            else:
+                return link, channel
+        raise AssertionError("unreachable")
+
+    def _borrow_link(self) -> _Link:
+        with self._lock:
+            link = self._link
+            if link is None or not link.is_usable:
+                if link is not None and link.channel_count == 0:
+                    link.transport.close()
+                link = self._link = self._connect()
+            link.channel_count += 1
+            return link
+
+    def _give_back(self, link: _Link) -> None:
+        with self._lock:
+            link.channel_count -= 1
+            if link.channel_count == 0 and (link is not self._link or not link.is_usable):
+                link.transport.close()
+
+    def ended(self, stream: _SshStream) -> None:
+        """Take a stream's channel back (called by the stream, once)."""
+        self._give_back(stream.link)
+        self._slots.release()
+
+    def _connect(self) -> _Link:
+        """Connect to the first address that answers.
+
+        A refused login or key ends the search: the next address is the same machine.
+        """
+        failures = []
+        for address in self._target.addresses:
+            try:
+                return _Link(_open_transport(self._target, address), address)
+            except Unreachable as error:
+                failures.append(str(error))
+        raise Unreachable("; ".join(failures) or "no address is given")
+
+
+def _open_transport(target: SshTarget, address: str) -> paramiko.Transport:
+    where = f"{address}:{target.port}"
+    pins = parse_pins(target.host_key) or known_pins(target.known_hosts, address, target.port)
+    try:
+        sock = socket.create_connection((address, target.port), timeout=target.connect_timeout_s)
+    except OSError as error:
+        raise Unreachable(f"cannot connect to {where}: {error}") from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    transport: paramiko.Transport | None = None
+    try:
+        transport = paramiko.Transport(
+            sock, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES
+        )
+        transport.banner_timeout = transport.handshake_timeout = target.connect_timeout_s
+        transport.auth_timeout = target.connect_timeout_s
+        transport.packetizer.REKEY_BYTES = REKEY_BYTES
+        transport.packetizer.REKEY_PACKETS = REKEY_PACKETS
+        options = transport.get_security_options()
+        options.ciphers = CIPHERS
+        # Ask for the type that is pinned: a machine has several keys and shows one.
+        pinned = {kind.replace("ssh-rsa", "rsa-sha2-512") for kind, _ in pins}
+        options.key_types = sorted(options.key_types, key=lambda kind: kind not in pinned)
+        transport.start_client(timeout=target.connect_timeout_s)
+        check_host_key(
+            transport.get_remote_server_key(),
+            pins,
+            address=address,
+            port=target.port,
+            registered_as=target.registered_as,
+        )
+        _log_in(transport, target, where)
+        transport.set_keepalive(KEEPALIVE_S)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        _drop(transport, sock)
+        raise Unreachable(f"no SSH with {where}: {error or 'connection closed'}") from error
+    except BaseException:
+        _drop(transport, sock)
+        raise
+    return transport
+
+
+def _drop(transport: paramiko.Transport | None, sock: socket.socket) -> None:
+    if transport is not None:
+        transport.close()
+    sock.close()
+
+
+def _log_in(transport: paramiko.Transport, target: SshTarget, where: str) -> None:
+    refusals = []
+    keys = [read_private_key(target.private_key, target.passphrase)] if target.private_key else []
+    if not keys and target.password is None:
+        keys = list(paramiko.Agent().get_keys())
+    for key in keys:
+        try:
+            transport.auth_publickey(target.user, key)
+        except paramiko.AuthenticationException as error:
+            refusals.append(f"{key.get_name()} key: {error}")
+        else:
+            return
+    if target.password is not None:
+        try:
+            transport.auth_password(target.user, target.password)
+        except paramiko.AuthenticationException as error:
+            refusals.append(f"password: {error}")
+        else:
+            return
+    reason = "; ".join(refusals) or "no key or password is configured and no agent offers one"
+    raise LoginRefused(f"{target.user}@{where} is not let in: {reason}")
+
+
+class _SshStream(_Closing):
+    """A running command on its own channel: its input, output and end."""
+
+    def __init__(
+        self,
+        runner: SshRunner,
+        link: _Link,
+        channel: paramiko.Channel,
+        line: str,
+        timeout_s: float,
+    ) -> None:
+        self.link = link
+        self.deadline: float | None = None
+        self._runner = runner
+        self._channel = channel
+        self._line = line
+        self._timeout_s = timeout_s
+        self._is_open = True
+
+    def read_into(self, buffer: memoryview) -> int:
+        self._set_timeout()
+        with self._named_errors():
+            piece = self._channel.recv(len(buffer))
+        buffer[: len(piece)] = piece
+        self._count(len(piece))
+        return len(piece)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        while len(view):
+            self._set_timeout()
+            try:
+                with self._named_errors():
+                    sent = self._channel.send(view[:MIB])  # type: ignore[arg-type]
+            except Unreachable as error:
+                raise self._ended_early() from error
+            if sent == 0:
+                raise self._ended_early()
+            self._count(sent)
+            view = view[sent:]
+
+    def end_input(self) -> None:
+        with self._named_errors():
+            self._channel.shutdown_write()
+
+    def finish(self) -> Completed:
+        self.end_input()
+        return self.collect()
+
+    def collect(self) -> Completed:
+        """Read what is left of both outputs, then the status."""
+        stdout = self._drain(self._channel.recv)
+        stderr = self._drain(self._channel.recv_stderr)
+        if not self._channel.status_event.wait(self._time_left()):
+            raise self._broken(f"no end within {self._timeout_s:.0f} s")
+        status = self._channel.exit_status
+        if status < 0 and not self.link.transport.is_active():
+            raise self._broken("the connection broke")
+        done = Completed(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+        _log_answer(self.link.address, done)
+        return done
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._channel.close()
+            self._runner.ended(self)
+
+    def _drain(self, receive: Callable[[int], bytes]) -> bytes:
+        pieces = bytearray()
+        while True:
+            self._set_timeout()
+            with self._named_errors():
+                piece = receive(256 * KIB)
+            if not piece:
+                return bytes(pieces)
+            pieces += piece
+            if len(pieces) > MAX_ANSWER_BYTES:
+                raise self._broken("its answer does not end")
+
+    def _count(self, size_bytes: int) -> None:
+        # Threads may lose an increment to each other: the limits are far enough apart for that.
+        self.link.carried_bytes += size_bytes
+        if self.link.carried_bytes > WORN_OUT_BYTES:
+            raise self._broken(f"one command moved more than {format_size(WORN_OUT_BYTES)}")
+
+    def _ended_early(self) -> RemoteError:
+        """Say why a command no longer reads its input: it mostly left a message."""
+        if not self.link.transport.is_active():
+            return self._broken("the connection broke")
+        try:
+            done = self.collect()
+        except Unreachable as error:
+            return error
+        reason = done.stderr.strip() or f"status {done.status}"
+        return RemoteError(f"{self.link.address}: '{_shown(self._line)[:120]}' ended: {reason}")
+
+    def _time_left(self) -> float:
+        if self.deadline is None:
+            return self._timeout_s
+        return max(0.001, min(self._timeout_s, self.deadline - time.monotonic()))
+
+    def _set_timeout(self) -> None:
+        self._channel.settimeout(self._time_left())
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise self._broken(f"no answer within {self._timeout_s:.0f} s") from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self._broken(str(error) or "the connection broke") from error
+
+    def _broken(self, reason: str) -> Unreachable:
+        return Unreachable(f"{self.link.address}: '{_shown(self._line)[:120]}': {reason}")
+
+
+class LocalRunner:
+    """Runs commands on this machine, with the same promises as `SshRunner`."""
+
+    @property
+    def address(self) -> str:
+        """This machine's name in messages."""
+        return "localhost"
+
+    def run(
+        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> Completed:
+        """Run a command to its end (see `Runner.run`)."""
+        with self._start(command, timeout_s, stdin or b"") as stream:
+            stream.deadline = time.monotonic() + timeout_s
+            return stream.collect()
+
+    def stream_out(
+        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
+    ) -> OutStream:
+        """Start a command and read its output (see `Runner.stream_out`)."""
+        return self._start(command, timeout_s, stdin or b"")
+
+    def stream_in(self, command: Command, *, timeout_s: float = 60.0) -> InStream:
+        """Start a command and write its input (see `Runner.stream_in`)."""
+        return self._start(command, timeout_s, None)
+
+    def close(self) -> None:
+        """Nothing is kept between commands."""
+
+    def _start(self, command: Command, timeout_s: float, stdin: bytes | None) -> _LocalStream:
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        log.debug("%s$ %s", self.address, _shown(command_line(command)))
+        return _LocalStream(self.address, argv, timeout_s, stdin)
+
+
+class _LocalStream(_Closing):
+    """A running child process: its input, output and end.
+
+    Stderr, and input known beforehand, go through temporary files, so that one thread can serve the
+    remaining pipe without a deadlock.
+    """
+
+    def __init__(
+        self, address: str, argv: list[str], timeout_s: float, stdin: bytes | None
+    ) -> None:
+        self.deadline: float | None = None
+        self._address = address
+        self._line = shlex.join(argv)
+        self._timeout_s = timeout_s
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        try:
+            self._child = self._spawn(argv, stdin)
+        except OSError as error:
+            self._stderr.close()
+            raise RemoteError(f"{address}: cannot run '{argv[0]}': {error}") from error
+
+    def read_into(self, buffer: memoryview) -> int:
+        assert self._child.stdout is not None
+        if not select.select([self._child.stdout], [], [], self._time_left())[0]:
+            raise self._broken(f"no answer within {self._timeout_s:.0f} s")
+        return os.readv(self._child.stdout.fileno(), [buffer])
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert self._child.stdin is not None
+        view = memoryview(data).cast("B")
+        pipe = self._child.stdin.fileno()
+        os.set_blocking(pipe, False)
+        while len(view):
+            if not select.select([], [pipe], [], self._time_left())[1]:
+                raise self._broken(f"it took no input for {self._timeout_s:.0f} s")
+            try:
+                view = view[os.write(pipe, view) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError as error:
+                done = self.collect()
+                reason = done.stderr.strip() or f"status {done.status}"
+                raise self._broken(f"it ended: {reason}") from error
+
+    def finish(self) -> Completed:
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+        return self.collect()
+
+    def collect(self) -> Completed:
+        """Read what is left of both outputs, then the status."""
+        pieces = bytearray()
+        buffer = memoryview(bytearray(256 * KIB))
+        while count := self.read_into(buffer):
+            pieces += buffer[:count]
+            if len(pieces) > MAX_ANSWER_BYTES:
+                raise self._broken("its answer does not end")
+        try:
+            status = self._child.wait(timeout=self._time_left())
+        except subprocess.TimeoutExpired as error:
+            raise self._broken(f"no end within {self._timeout_s:.0f} s") from error
+        self._stderr.seek(0)
+        stderr = self._stderr.read(MAX_ANSWER_BYTES)
+        done = Completed(status, pieces.decode(errors="replace"), stderr.decode(errors="replace"))
+        _log_answer(self._address, done)
+        return done
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._child.poll() is None:
+                os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout, self._stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _spawn(self, argv: list[str], stdin: bytes | None) -> subprocess.Popen[bytes]:
+        with tempfile.TemporaryFile() as known_input:
+            known_input.write(stdin or b"")
+            known_input.seek(0)
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE if stdin is None else known_input,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                start_new_session=True,
+                bufsize=0,
+            )
+
+    def _time_left(self) -> float:
+        if self.deadline is None:
+            return self._timeout_s
+        return max(0.001, min(self._timeout_s, self.deadline - time.monotonic()))
+
+    def _broken(self, reason: str) -> RemoteError:
+        return RemoteError(f"{self._address}: '{_shown(self._line)[:120]}': {reason}")
