@@ -7,9 +7,9 @@ import pytest
 from blocks.ssh import Completed
 from blocks.svc.client import SvcClient
 
-MAP_COLUMNS = """id name source_vdisk_id source_vdisk_name target_vdisk_id target_vdisk_name group_id
-group_name status progress copy_rate clean_progress incremental partner_FC_id partner_FC_name
-restoring start_time rc_controlled""".split()  # noqa: SIM905
+MAP_COLUMNS = """id name source_vdisk_id source_vdisk_name target_vdisk_id target_vdisk_name
+group_id group_name status progress copy_rate clean_progress incremental partner_FC_id
+partner_FC_name restoring start_time rc_controlled""".split()  # noqa: SIM905
 
 
 class FakeArray:

@@ -1,0 +1,270 @@
+"""An AIX node: `lspv -u`, raw disks, `importvg` and `recreatevg`, JFS2 freeze, PowerHA.
+
+Commands are called by their absolute path in the C locale, since a non-login session has a short
+PATH, and messages are localised. Disks are read and written as `rhdisk`: the block device would
+answer from a stale cache. Source: docs/reference/aix-host.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+
+from blocks.errors import DiskMissing, HostError, TargetInUse
+from blocks.host import powerha
+from blocks.host.base import Disk, GroupState, Reader, Writer
+from blocks.host.identity import PhysicalVolume, parse_lspv, uid_from_udid
+from blocks.host.quiesce import frozen_each
+from blocks.host.remote import RemoteReader, RemoteWriter
+from blocks.ssh import Completed, Runner
+from blocks.units import KIB, MIB
+
+log = logging.getLogger(__name__)
+
+# cfgmgr walks every adapter in turn: minutes on a big host.
+DISCOVER_TIMEOUT_S = 900.0
+GROUP_TIMEOUT_S = 600.0
+SECTOR_BYTES = 512
+# Freezing these would stop the machine or the tool itself.
+NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/tmp", "/home", "/opt"})  # noqa: S108
+_SIZE_SESSIONS = 4
+_LV_ROW = re.compile(r"^(\S+)\s+(\S+)\s+\d+\s+\d+\s+\d+\s+(\S+)\s+(\S+)\s*$")
+
+
+class AixHost:
+    """One AIX node."""
+
+    def __init__(self, name: str, runner: Runner) -> None:
+        self._name = name
+        self._runner = runner
+
+    @property
+    def name(self) -> str:
+        """Its name, as registered."""
+        return self._name
+
+    def discover(self) -> list[Disk]:
+        """Run cfgmgr, then list all disks. Partial success still discovers."""
+        done = self._run(["/usr/sbin/cfgmgr"], timeout_s=DISCOVER_TIMEOUT_S)
+        if done.status != 0:
+            log.warning("cfgmgr host=%s status=%d: %s", self._name, done.status, _said(done))
+        return self.disks()
+
+    def disks(self) -> list[Disk]:
+        """List the disks by `lspv -u`, with their sizes (exact to 1 MiB)."""
+        volumes = self._physical_volumes()
+        with ThreadPoolExecutor(_SIZE_SESSIONS) as pool:
+            return list(pool.map(self._as_disk, volumes))
+
+    def open_read(self, disk: Disk) -> Reader:
+        """Open a raw disk for reading."""
+        return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=read_command)
+
+    def open_write(self, disk: Disk) -> Writer:
+        """Open a raw disk for writing, unless its volume group is varied on."""
+        now = next((pv for pv in self._physical_volumes() if pv.name == disk.name), None)
+        if now is None or (disk.uid and uid_from_udid(now.udid) not in {"", disk.uid}):
+            raise DiskMissing(f"{disk.name} on {self._name} is no longer volume {disk.uid}")
+        if now.is_varied_on:
+            raise TargetInUse(
+                f"{disk.name} on {self._name} is in the varied-on volume group {now.volume_group}",
+                hint=f"Vary it off first (varyoffvg {now.volume_group}), or choose another disk.",
+            )
+        return RemoteWriter(
+            self._runner,
+            disk.path,
+            disk.size_bytes,
+            read_command=read_command,
+            write_command=write_command,
+            zero_command=zero_command,
+        )
+
+    def group_state(self, group: str) -> GroupState:
+        """Ask clRGinfo for the group's state on this node."""
+        done = self._run([powerha.CLRGINFO, "-s", group])
+        if done.status != 0:
+            log.warning("clRGinfo host=%s status=%d: %s", self._name, done.status, _said(done))
+            return GroupState.UNKNOWN
+        states = powerha.parse_group_states(done.stdout, group)
+        for name in (self._name, *self._own_names()):
+            if name in states:
+                return states[name]
+        return GroupState.UNKNOWN
+
+    def is_cluster_stable(self) -> bool:
+        """Ask the cluster manager."""
+        done = self._run([powerha.LSSRC, "-ls", "clstrmgrES"])
+        return done.status == 0 and powerha.parse_stable(done.stdout)
+
+    def volume_groups(self, group: str) -> list[str]:
+        """Ask clmgr for the volume groups of a resource group."""
+        done = self._checked([powerha.CLMGR, "query", "resource_group", group])
+        return powerha.parse_volume_groups(done.stdout)
+
+    def frozen(
+        self, volume_groups: Sequence[str], timeout_s: float
+    ) -> AbstractContextManager[None]:
+        """Freeze the mounted JFS2 file systems of these volume groups (see `Host.frozen`)."""
+        mount_points = [mount for group in volume_groups for mount in self._file_systems(group)]
+        seconds = max(1, round(timeout_s))
+        return frozen_each(
+            mount_points,
+            freeze=lambda mount: self._freeze(mount, seconds),
+            thaw=self._thaw,
+            timeout_s=timeout_s,
+        )
+
+    def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
+        """Run importvg on the first disk: it finds the others by PVID, and varies the group on."""
+        if not disks:
+            raise HostError(f"volume group {name} has no disks to import")
+        version = ["-V", str(major)] if major is not None else []
+        self._checked(
+            ["/usr/sbin/importvg", *version, "-y", name, disks[0].name], timeout_s=GROUP_TIMEOUT_S
+        )
+        if name not in self._checked(["/usr/sbin/lsvg", "-o"]).stdout.split():
+            # A concurrent-capable group is imported varied off.
+            self._checked(["/usr/sbin/varyonvg", name], timeout_s=GROUP_TIMEOUT_S)
+        log.info("imported volume_group=%s host=%s disks=%d", name, self._name, len(disks))
+
+    def recreate_group(self, name: str, disks: Sequence[Disk]) -> None:
+        """Run recreatevg: new PVIDs and VGID, logical volumes and mount points with a prefix."""
+        if not disks:
+            raise HostError(f"volume group {name} has no disks to recreate")
+        names = [disk.name for disk in disks]
+        words = ["/usr/sbin/recreatevg", "-y", name, "-Y", "r_", "-L", f"/{name}", *names]
+        self._checked(words, timeout_s=GROUP_TIMEOUT_S)
+        log.info("recreated volume_group=%s host=%s disks=%d", name, self._name, len(disks))
+
+    def release_group(self, name: str) -> None:
+        """Run varyoffvg and exportvg. Its file systems must be unmounted."""
+        self._checked(["/usr/sbin/varyoffvg", name], timeout_s=GROUP_TIMEOUT_S)
+        self._checked(["/usr/sbin/exportvg", name], timeout_s=GROUP_TIMEOUT_S)
+        log.info("released volume_group=%s host=%s", name, self._name)
+
+    def _physical_volumes(self) -> list[PhysicalVolume]:
+        done = self._checked(["/usr/sbin/lspv", "-u"])
+        volumes = parse_lspv(done.stdout)
+        if not volumes and done.stdout.strip():
+            raise HostError(f"lspv -u on {self._name} printed no disk: '{_said(done)[:120]}'")
+        return volumes
+
+    def _as_disk(self, volume: PhysicalVolume) -> Disk:
+        return Disk(
+            name=volume.name,
+            path=f"/dev/r{volume.name}",
+            size_bytes=self._size_bytes(volume.name),
+            uid=self._uid(volume),
+            pvid=volume.pvid,
+            volume_group=volume.volume_group,
+            is_active=volume.is_varied_on,
+        )
+
+    def _uid(self, volume: PhysicalVolume) -> str:
+        if volume.udid:
+            return uid_from_udid(volume.udid)
+        words = ["/usr/sbin/lsattr", "-El", volume.name, "-a", "unique_id", "-F", "value"]
+        done = self._run(words)
+        return uid_from_udid(done.stdout) if done.status == 0 else ""
+
+    def _size_bytes(self, disk: str) -> int:
+        """Ask for a disk's size; 0 when it cannot be told, which no volume's size equals."""
+        for words in (
+            ["/usr/sbin/bootinfo", "-s", disk],
+            ["/usr/bin/getconf", "DISK_SIZE", f"/dev/{disk}"],
+        ):
+            done = self._run(words)
+            told = done.stdout.strip()
+            if done.status == 0 and re.fullmatch(r"[0-9]{1,12}", told) and int(told) > 0:
+                return int(told) * MIB
+        log.warning("disk=%s host=%s does not tell its size", disk, self._name)
+        return 0
+
+    def _own_names(self) -> list[str]:
+        names = []
+        for words in ([f"{powerha.UTILITIES}/get_local_nodename"], ["/usr/bin/hostname"]):
+            done = self._run(words)
+            if done.status == 0 and done.stdout.strip():
+                names += [done.stdout.strip(), done.stdout.strip().split(".")[0]]
+        return names
+
+    def _file_systems(self, volume_group: str) -> list[str]:
+        """List mounted JFS2 file systems: rows of `lsvg -l` whose state is open."""
+        done = self._checked(["/usr/sbin/lsvg", "-l", volume_group])
+        mount_points = []
+        for line in done.stdout.splitlines():
+            row = _LV_ROW.match(line)
+            if row is None or row[2] != "jfs2" or not row[3].startswith("open"):
+                continue
+            if row[4].startswith("/") and row[4] not in NEVER_FROZEN:
+                mount_points.append(row[4])
+        return mount_points
+
+    def _freeze(self, mount_point: str, seconds: int) -> None:
+        self._checked(["/usr/sbin/chfs", "-a", f"freeze={seconds}", mount_point])
+
+    def _thaw(self, mount_point: str) -> bool:
+        done = self._run(["/usr/sbin/chfs", "-a", "freeze=off", mount_point])
+        return done.status == 0
+
+    def _checked(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
+        done = self._run(words, timeout_s=timeout_s)
+        if done.status != 0:
+            name = words[0].rsplit("/", 1)[-1]
+            raise HostError(
+                f"{name} on {self._name} ended with status {done.status}: {_said(done)}",
+                hint=f"Run it by hand on the node: {shlex.join(words)}",
+            )
+        return done
+
+    def _run(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
+        return self._runner.run(f"LANG=C {shlex.join(words)}", timeout_s=timeout_s)
+
+
+def read_command(path: str, offset: int, length: int) -> str:
+    """Spell a dd that streams a range; AIX has no byte offsets, so the block divides both."""
+    block = _block_bytes(offset, length)
+    return (
+        f"LANG=C /usr/bin/dd if={shlex.quote(path)} bs={block}"
+        f" skip={offset // block} count={length // block}"
+    )
+
+
+def write_command(path: str, offset: int) -> str:
+    """Spell a dd that writes its input from an offset on.
+
+    With `ibs` and `obs` (never `bs`) dd gathers the short reads of a pipe into whole blocks, which
+    a raw disk insists on.
+    """
+    block = _block_bytes(offset, 0)
+    return (
+        f"LANG=C /usr/bin/dd of={shlex.quote(path)} ibs={64 * KIB} obs={block}"
+        f" seek={offset // block} conv=notrunc"
+    )
+
+
+def zero_command(path: str, offset: int, length: int) -> str:
+    """Spell a dd that writes zeros over a range."""
+    block = _block_bytes(offset, length)
+    return (
+        f"LANG=C /usr/bin/dd if=/dev/zero of={shlex.quote(path)} bs={block}"
+        f" seek={offset // block} count={length // block} conv=notrunc"
+    )
+
+
+def _block_bytes(*positions: int) -> int:
+    """Return the largest power of two up to 1 MiB that divides all of these."""
+    block = MIB
+    while any(position % block for position in positions):
+        block //= 2
+    if block < SECTOR_BYTES:
+        raise HostError(f"a raw disk is read and written in sectors, not at {positions}")
+    return block
+
+
+def _said(done: Completed) -> str:
+    return " ".join((done.stderr or done.stdout).split())[:300]

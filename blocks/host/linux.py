@@ -1,0 +1,356 @@
+"""A Linux node, remote or this machine: by-id names, multipath, LVM, fsfreeze.
+
+A disk is found by its name below `/dev/disk/by-id`, never by `sdX`. With a `LocalRunner` disks are
+opened right here; otherwise through `dd` on the node. Source: docs/reference/aix-host.md §8.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import posixpath
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from blocks.errors import DiskMissing, HostError, TargetInUse
+from blocks.host import powerha
+from blocks.host.base import Disk, GroupState, Reader, Writer
+from blocks.host.identity import uid_from_wwid
+from blocks.host.quiesce import frozen_each
+from blocks.host.remote import RemoteReader, RemoteWriter
+from blocks.ssh import Completed, LocalRunner, Runner
+from blocks.units import MIB
+
+log = logging.getLogger(__name__)
+
+BY_ID = "/dev/disk/by-id"
+DISCOVER_TIMEOUT_S = 300.0
+GROUP_TIMEOUT_S = 600.0
+NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/boot", "/tmp", "/home", "/opt"})  # noqa: S108
+# The multipath device, then any name of the LUN: a single path of it comes last.
+_PREFERENCE = ("dm-uuid-mpath-", "wwn-", "scsi-3", "")
+_NOT_INSTALLED = 127
+_NOTHING_FOUND = {"findmnt": (1,), "lsblk": (32, 64)}
+"""Exit statuses that mean an empty list (or, lsblk's 64, one without devices just gone)."""
+
+_RESCAN = (
+    "for host in /sys/class/scsi_host/host*/scan; do"
+    ' if [ -w "$host" ]; then echo "- - -" > "$host"; fi; done;'
+    " if command -v multipath >/dev/null; then multipath -r >/dev/null; fi;"
+    " if command -v udevadm >/dev/null; then udevadm settle --timeout=60; fi"
+)
+
+
+class LinuxHost:
+    """One Linux node.
+
+    `is_standalone` says that no cluster software decides where its resource groups run: the group
+    is then always online here.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        runner: Runner,
+        *,
+        device_directory: str = BY_ID,
+        is_standalone: bool = False,
+    ) -> None:
+        self._name = name
+        self._runner = runner
+        self._device_directory = str(device_directory)
+        self._is_standalone = is_standalone
+
+    @property
+    def name(self) -> str:
+        """Its name, as registered."""
+        return self._name
+
+    def discover(self) -> list[Disk]:
+        """Rescan the SCSI hosts and multipath, then list all disks."""
+        if self._device_directory == BY_ID:
+            done = self._runner.run(_RESCAN, timeout_s=DISCOVER_TIMEOUT_S)
+            if done.status != 0:
+                log.warning("rescan host=%s status=%d: %s", self._name, done.status, _said(done))
+        return self.disks()
+
+    def disks(self) -> list[Disk]:
+        """List the disks with a vdisk UID, with exact sizes and what holds them."""
+        named = self._named_devices()
+        sizes = self._sizes(sorted({path for _, path in named.values()}))
+        groups = self._volume_groups_by_device()
+        busy = self._busy_devices(sorted(sizes))
+        return [
+            Disk(
+                name=name,
+                path=path,
+                size_bytes=sizes[path],
+                uid=uid,
+                volume_group=groups.get(path, ""),
+                is_active=path in busy,
+            )
+            for uid, (name, path) in sorted(named.items())
+            if path in sizes
+        ]
+
+    def open_read(self, disk: Disk) -> Reader:
+        """Open a disk for reading, after dropping what the node cached of it."""
+        self._flush_cache(disk)
+        if isinstance(self._runner, LocalRunner):
+            reader: Reader = self._open_here("LocalReader", disk.path)
+            return reader
+        return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=read_command)
+
+    def open_write(self, disk: Disk) -> Writer:
+        """Open a disk for writing, unless something on the node holds it."""
+        now = next((other for other in self.disks() if other.path == disk.path), None)
+        if now is None or now.uid != disk.uid:
+            raise DiskMissing(f"{disk.name} on {self._name} is no longer volume {disk.uid}")
+        if now.is_active:
+            raise TargetInUse(
+                f"{disk.name} on {self._name} is mounted, used by LVM or held open",
+                hint="Unmount it and deactivate its volume group, or choose another disk.",
+            )
+        if isinstance(self._runner, LocalRunner):
+            writer: Writer = self._open_here("LocalWriter", disk.path)
+            return writer
+        return RemoteWriter(
+            self._runner,
+            disk.path,
+            disk.size_bytes,
+            read_command=read_command,
+            write_command=write_command,
+            zero_command=zero_command,
+        )
+
+    def group_state(self, group: str) -> GroupState:
+        """Ask PowerHA, where it is installed."""
+        if self._is_standalone:
+            return GroupState.ONLINE
+        done = self._run([powerha.CLRGINFO, "-s", group])
+        if done.status != 0:
+            return GroupState.UNKNOWN
+        states = powerha.parse_group_states(done.stdout, group)
+        hostname = self._run(["uname", "-n"]).stdout.strip()
+        for name in (self._name, hostname, hostname.split(".")[0]):
+            if name in states:
+                return states[name]
+        return GroupState.UNKNOWN
+
+    def is_cluster_stable(self) -> bool:
+        """Ask the cluster manager; true where there is none."""
+        if self._run(["test", "-x", powerha.CLRGINFO]).status != 0:
+            return True
+        return powerha.parse_stable(self._run([powerha.LSSRC, "-ls", "clstrmgrES"]).stdout)
+
+    def volume_groups(self, group: str) -> list[str]:
+        """Ask clmgr for the volume groups of a resource group; none where there is no cluster."""
+        if self._run(["test", "-x", powerha.CLMGR]).status != 0:
+            return []
+        done = self._checked([powerha.CLMGR, "query", "resource_group", group])
+        return powerha.parse_volume_groups(done.stdout)
+
+    def frozen(
+        self, volume_groups: Sequence[str], timeout_s: float
+    ) -> AbstractContextManager[None]:
+        """Freeze the mounted file systems of these volume groups (see `Host.frozen`).
+
+        fsfreeze knows no timeout: a watchdog on the node thaws when this process cannot.
+        """
+        watchdogs: dict[str, str] = {}
+
+        def freeze(mount: str) -> None:
+            watchdogs[mount] = self._start_watchdog(mount, timeout_s)
+            self._checked(["fsfreeze", "-f", mount])
+
+        def thaw(mount: str) -> bool:
+            done = self._run(["fsfreeze", "-u", mount])
+            if watchdogs.get(mount):
+                self._run(["kill", watchdogs[mount]])
+            return done.status == 0
+
+        return frozen_each(
+            self._file_systems(volume_groups), freeze=freeze, thaw=thaw, timeout_s=timeout_s
+        )
+
+    def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
+        """Make LVM look again and activate the group. `major` means nothing to Linux."""
+        self._run(["pvscan", "--cache"], timeout_s=GROUP_TIMEOUT_S)
+        # Only an exported group needs this; on any other it fails and changes nothing.
+        self._run(["vgimport", name], timeout_s=GROUP_TIMEOUT_S)
+        self._checked(["vgchange", "-ay", name], timeout_s=GROUP_TIMEOUT_S)
+        log.info("imported volume_group=%s host=%s disks=%d", name, self._name, len(disks))
+
+    def recreate_group(self, name: str, disks: Sequence[Disk]) -> None:
+        """Run vgimportclone: new UUIDs and group name, then activate."""
+        if not disks:
+            raise HostError(f"volume group {name} has no disks to recreate")
+        paths = [disk.path for disk in disks]
+        self._checked(["vgimportclone", "-n", name, "--import", *paths], timeout_s=GROUP_TIMEOUT_S)
+        self._checked(["vgchange", "-ay", name], timeout_s=GROUP_TIMEOUT_S)
+        log.info("recreated volume_group=%s host=%s disks=%d", name, self._name, len(disks))
+
+    def release_group(self, name: str) -> None:
+        """Deactivate the group. Its file systems must be unmounted."""
+        self._checked(["vgchange", "-an", name], timeout_s=GROUP_TIMEOUT_S)
+        log.info("released volume_group=%s host=%s", name, self._name)
+
+    def _open_here(self, kind: str, path: str) -> Any:
+        # Loaded when needed: a host over SSH never is.
+        return getattr(importlib.import_module("blocks.host.local"), kind)(path)
+
+    def _named_devices(self) -> dict[str, tuple[str, str]]:
+        """Map each vdisk UID to the best (name, device path) below the device directory."""
+        directory = self._device_directory
+        words = ["find", "-H", directory, "-mindepth", "1", "-maxdepth", "1"]
+        done = self._checked([*words, "-printf", r"%y\t%f\t%l\n"])
+        best: dict[str, tuple[int, str, str]] = {}
+        for line in done.stdout.splitlines():
+            kind, name, link = line.split("\t", 2) if line.count("\t") >= 2 else ("", "", "")
+            uid = uid_from_wwid(name)
+            if not uid or kind not in {"l", "f", "b"}:
+                continue
+            path = posixpath.join(directory, link if kind == "l" else name)
+            rank = next(i for i, start in enumerate(_PREFERENCE) if name.startswith(start))
+            found = (rank, name, posixpath.normpath(path))
+            best[uid] = min(best.get(uid, found), found)
+        return {uid: (name, path) for uid, (_, name, path) in best.items()}
+
+    def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask for exact sizes; a path that is gone is left out."""
+        if not paths:
+            return {}
+        script = (
+            'for path do if [ -b "$path" ]; then size=$(blockdev --getsize64 "$path");'
+            ' else size=$(stat -Lc %s "$path"); fi; echo "$size $path"; done'
+        )
+        done = self._run(["sh", "-c", script, "sh", *paths])
+        sizes = {}
+        for line in done.stdout.splitlines():
+            size, _, path = line.partition(" ")
+            if size.isascii() and size.isdigit() and path in paths:
+                sizes[path] = int(size)
+        return sizes
+
+    def _volume_groups_by_device(self) -> dict[str, str]:
+        words = ["pvs", "--reportformat", "json", "-o", "pv_name,vg_name"]
+        report = self._json(words)
+        rows = [row for part in report.get("report", []) for row in part.get("pv", [])]
+        found = {}
+        for row in rows:
+            device = self._run(["readlink", "-f", str(row.get("pv_name", ""))]).stdout.strip()
+            found[device] = str(row.get("vg_name", ""))
+        return found
+
+    def _busy_devices(self, paths: Sequence[str]) -> set[str]:
+        """Tell which devices are mounted, hold swap, or are under LVM, crypt, md or a loop."""
+        busy = set()
+        report = self._json(["lsblk", "-Jo", "PATH,TYPE,FSTYPE,MOUNTPOINT"])
+        for device in report.get("blockdevices", []):
+            busy |= set(_held(device))
+        loops = self._json(["losetup", "-Jl", "-O", "NAME,BACK-FILE"])
+        backed = {str(loop.get("back-file", "")) for loop in loops.get("loopdevices", [])}
+        return busy | (backed & set(paths))
+
+    def _file_systems(self, volume_groups: Sequence[str]) -> list[str]:
+        wanted = set(volume_groups)
+        words = ["lvs", "--reportformat", "json", "-o", "vg_name,lv_name,lv_dm_path"]
+        rows = [row for part in self._json(words).get("report", []) for row in part.get("lv", [])]
+        devices = {str(row.get("lv_dm_path")) for row in rows if row.get("vg_name") in wanted}
+        mounts = self._json(["findmnt", "-J", "-l", "-o", "SOURCE,TARGET"]).get("filesystems", [])
+        targets = [str(mount["target"]) for mount in mounts if mount.get("source") in devices]
+        return [target for target in targets if target not in NEVER_FROZEN]
+
+    def _start_watchdog(self, mount: str, timeout_s: float) -> str:
+        script = f"sleep {timeout_s:.1f}; fsfreeze -u {shlex.quote(mount)}"
+        line = f"nohup sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 & echo $!"
+        done = self._runner.run(line)
+        if done.status != 0 or not done.stdout.strip().isdigit():
+            raise HostError(f"no watchdog for {mount} on {self._name}: {_said(done)}")
+        return done.stdout.strip()
+
+    def _flush_cache(self, disk: Disk) -> None:
+        path = shlex.quote(disk.path)
+        line = f"if [ -b {path} ]; then blockdev --flushbufs {path}; fi"
+        done = self._runner.run(line)
+        if done.status != 0:
+            raise HostError(f"cannot drop the cache of {disk.path}: {_said(done)}")
+
+    def _json(self, words: Sequence[str]) -> dict[str, Any]:
+        """Run a command that reports in JSON; a node without that tool has nothing to report."""
+        done = self._run(words)
+        if done.status == _NOT_INSTALLED:
+            return {}
+        if done.status not in {0, *_NOTHING_FOUND.get(words[0], ())}:
+            # An error is not an empty list: a mounted disk must not pass for a free one.
+            raise HostError(f"{words[0]} on {self._name} failed: {_said(done)}")
+        if not done.stdout.strip():
+            return {}
+        try:
+            document = json.loads(done.stdout)
+        except ValueError as error:
+            raise HostError(f"{words[0]} on {self._name} did not print JSON") from error
+        return document if isinstance(document, dict) else {}
+
+    def _checked(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
+        done = self._run(words, timeout_s=timeout_s)
+        if done.status != 0:
+            raise HostError(
+                f"{words[0]} on {self._name} ended with status {done.status}: {_said(done)}",
+                hint=f"Run it by hand on the node: {shlex.join(words)}",
+            )
+        return done
+
+    def _run(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
+        # An administrator's session may lack the directories of the tools.
+        path = "PATH=$PATH:/usr/sbin:/sbin"
+        return self._runner.run(f"LC_ALL=C {path} {shlex.join(words)}", timeout_s=timeout_s)
+
+
+def read_command(path: str, offset: int, length: int) -> str:
+    """Spell a dd (GNU) that streams a range, past the page cache where the disk allows."""
+    direct = f"$([ -b {shlex.quote(path)} ] && echo ,direct)" if _is_aligned(offset, length) else ""
+    return (
+        f"LC_ALL=C dd if={shlex.quote(path)} bs={MIB} skip={offset} count={length}"
+        f" iflag=skip_bytes,count_bytes,fullblock{direct} status=none"
+    )
+
+
+def write_command(path: str, offset: int) -> str:
+    """Spell a dd (GNU) that writes its input from an offset on and waits for the disk."""
+    return (
+        f"LC_ALL=C dd of={shlex.quote(path)} bs={MIB} seek={offset}"
+        " iflag=fullblock oflag=seek_bytes conv=notrunc,fsync status=none"
+    )
+
+
+def zero_command(path: str, offset: int, length: int) -> str:
+    """Spell a dd (GNU) that writes zeros over a range and waits for the disk."""
+    return (
+        f"LC_ALL=C dd if=/dev/zero of={shlex.quote(path)} bs={MIB} seek={offset} count={length}"
+        " iflag=count_bytes,fullblock oflag=seek_bytes conv=notrunc,fsync status=none"
+    )
+
+
+def _is_aligned(offset: int, length: int) -> bool:
+    return offset % 4096 == 0 and length % 4096 == 0
+
+
+def _held(device: dict[str, Any]) -> Iterator[str]:
+    """Yield the paths of a device tree that are held: by a mount, by swap, or by a child."""
+    children = [child for child in device.get("children") or [] if isinstance(child, dict)]
+    for child in children:
+        yield from _held(child)
+    # A multipath device on its paths is no use yet; anything else on a device is.
+    is_held = bool(device.get("mountpoint")) or any(
+        child.get("type") != "mpath" for child in children
+    )
+    if is_held:
+        yield str(device.get("path", ""))
+
+
+def _said(done: Completed) -> str:
+    return " ".join((done.stderr or done.stdout).split())[:300]
