@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from blocks.catalog.chain import objects_of
 from blocks.catalog.document import WORKERS, each, read_sealed, seal, unseal
@@ -71,6 +72,8 @@ class Tombstone(_Record):
     group: str
     id: str
     keys: tuple[str, ...]
+    purge_before: AwareDatetime
+    """Documents of points among the keys go only if they were put into the trash before."""
 
 
 class Void(_Record):
@@ -195,6 +198,11 @@ def end_intent(store: Store, intent: Intent, *, reason: str = "ended without a c
     return is_committed
 
 
+def drop_intent(store: Store, intent: Intent) -> None:
+    """End an intent that only protected something: its run never tries to commit."""
+    store.delete([intent_key(intent.group, intent.run_id)])
+
+
 def clear_intent(
     store: Store,
     intent: Intent,
@@ -235,9 +243,13 @@ def read_tombstones(store: Store, group: str, *, workers: int = WORKERS) -> Sequ
     return _read_all(store, tombstones_prefix(group), Tombstone, workers)
 
 
-def write_tombstone(store: Store, group: str, tombstone_id: str, keys: Iterable[str]) -> Tombstone:
-    """Condemn keys. Before deleting any, read intents and points again (`blocks.catalog.prune`)."""
-    tombstone = Tombstone(group=group, id=tombstone_id, keys=tuple(sorted(keys)))
+def write_tombstone(
+    store: Store, group: str, tombstone_id: str, keys: Iterable[str], purge_before: datetime
+) -> Tombstone:
+    """Condemn keys. Before deleting any, everything is looked at again (`blocks.catalog.prune`)."""
+    tombstone = Tombstone(
+        group=group, id=tombstone_id, keys=tuple(sorted(keys)), purge_before=purge_before
+    )
     store.put(tombstone_key(group, tombstone_id), seal(tombstone), if_absent=True)
     return tombstone
 

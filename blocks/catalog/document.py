@@ -47,15 +47,20 @@ def unseal(data: bytes, kind: type[Model], *, where: str) -> Model:
         CorruptData: the bytes are not those that were sealed.
         UnknownFormat: they are, but this version cannot read them.
     """
-    body, tail = data[:-_TAIL_BYTES] + b"}", data[-_TAIL_BYTES:]
-    if tail != _SEAL + blake3(body).hexdigest().encode() + b'"}':
+    if not is_sealed(data):
         raise CorruptData(f"{where} is not as it was written: its seal does not fit")
     try:
-        return kind.model_validate_json(body)
+        return kind.model_validate_json(data[:-_TAIL_BYTES] + b"}")
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(step) for step in first["loc"])
         raise UnknownFormat(f"{where} cannot be read: {place}: {first['msg']}") from error
+
+
+def is_sealed(data: bytes) -> bool:
+    """Say whether the bytes are a document exactly as it was sealed."""
+    body = data[:-_TAIL_BYTES] + b"}"
+    return data[-_TAIL_BYTES:] == _SEAL + blake3(body).hexdigest().encode() + b'"}'
 
 
 def read_sealed(store: Store, key: str, kind: type[Model]) -> Model:

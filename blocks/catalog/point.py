@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Literal, NewType
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from ulid import ULID
 
 from blocks.errors import ConfigError
 
@@ -123,6 +124,11 @@ def require_group_name(group: str) -> str:
     if not group or "/" in group or group in CONTROL_FOLDERS:
         raise ConfigError(f"'{group}' cannot be the name of a resource group here")
     return group
+
+
+def new_id() -> PointId:
+    """Make an id for a new run, which is its point's if it commits."""
+    return PointId(str(ULID()))
 
 
 def point_key(group: str, point_id: str) -> str:

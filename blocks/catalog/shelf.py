@@ -8,7 +8,7 @@ or none (docs/adr/0003-commit-last.md).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +22,7 @@ from blocks.catalog.claims import (
     read_fate,
 )
 from blocks.catalog.document import WORKERS, each, read_sealed, seal
+from blocks.catalog.marks import Marks, read_marks
 from blocks.catalog.point import PointId, RestorePoint, image_folder, point_key, require_group_name
 from blocks.errors import (
     BrokenChain,
@@ -45,6 +46,12 @@ class ShelvedPoint:
     point: RestorePoint
     stored_at: datetime
     """When the store says the document was written; a clock that is not the backup host's."""
+
+    trashed_at: datetime | None = None
+    """When retention gave it up, by the store's clock; until purged it can be brought back."""
+
+    is_held: bool = False
+    is_damaged: bool = False
 
     @property
     def effective_at(self) -> datetime:
@@ -81,19 +88,42 @@ def groups(store: Store) -> list[str]:
 def read_shelf(store: Store, group: str, *, workers: int = WORKERS) -> Shelf:
     """Read every point of a group, in order of `effective_at`; incomplete listings raise."""
     infos = list(store.list(f"points/{group}/"))
+    # After the points: a document written by a run that was void before is then known for what
+    # it is.
     voided = {_id_of(info.key) for info in store.list(f"claims/{group}/voids/")}
+    marks = read_marks(store, group)
     found = each(lambda info: _read(store, info), infos, workers=workers)
-    points = [entry for entry in found if isinstance(entry, ShelvedPoint)]
-    voided |= {entry.run_id for entry in found if isinstance(entry, Void)}
-    points = [entry for entry in points if entry.point.id not in voided]
+    documents = [(info, entry) for info, entry in zip(infos, found, strict=True) if entry]
+    return shelve(documents, voided, marks)
+
+
+def shelve(
+    documents: Sequence[tuple[ObjectInfo, RestorePoint | Void | Unreadable]],
+    voided: Collection[PointId],
+    marks: Marks,
+) -> Shelf:
+    """Put what was read in order: which documents are points, and what is marked on them."""
+    voids = frozenset(voided) | {entry.run_id for _, entry in documents if isinstance(entry, Void)}
+    points = [
+        ShelvedPoint(
+            entry,
+            info.stored_at,
+            marks.trashed_at.get(entry.id),
+            entry.id in marks.held,
+            entry.id in marks.damaged,
+        )
+        for info, entry in documents
+        if isinstance(entry, RestorePoint) and entry.id not in voids
+    ]
     points.sort(key=lambda entry: (entry.effective_at, entry.point.id))
-    unreadable = tuple(entry for entry in found if isinstance(entry, Unreadable))
-    return Shelf(tuple(points), unreadable, frozenset(voided))
+    unreadable = tuple(entry for _, entry in documents if isinstance(entry, Unreadable))
+    return Shelf(tuple(points), unreadable, voids)
 
 
 def points(store: Store, group: str | None = None, *, workers: int = WORKERS) -> list[RestorePoint]:
     """List the restore points of a group, or of all; oldest first within a group.
 
+    Those in the trash are not listed, though `read_point` still reads them by id.
     A document that cannot be read is logged as an error, and the others are listed: on the worst
     day one damaged record must not hide the rest. Whoever deletes uses `read_shelf` and refuses.
     """
@@ -102,7 +132,7 @@ def points(store: Store, group: str | None = None, *, workers: int = WORKERS) ->
         shelf = read_shelf(store, name, workers=workers)
         for lost in shelf.unreadable:
             log.error("restore point not listed: %s", lost.error)
-        found += [entry.point for entry in shelf.points]
+        found += [entry.point for entry in shelf.points if entry.trashed_at is None]
     return found
 
 
@@ -233,14 +263,13 @@ def _commit(store: Store, point: RestorePoint) -> Fate:
     return fate
 
 
-def _read(store: Store, info: ObjectInfo) -> ShelvedPoint | Void | Unreadable | None:
+def _read(store: Store, info: ObjectInfo) -> RestorePoint | Void | Unreadable | None:
     try:
-        document = read_document(store, info.key)
+        return read_document(store, info.key)
     except ObjectMissing:
         return None  # pruned between the listing and now
     except (CorruptData, UnknownFormat) as error:
         return Unreadable(info.key, error)
-    return document if isinstance(document, Void) else ShelvedPoint(document, info.stored_at)
 
 
 def _id_of(key: str) -> PointId:

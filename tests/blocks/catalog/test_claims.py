@@ -77,7 +77,7 @@ def test_a_condemned_object_is_refused(make_point: MakePoint) -> None:
     store = MemoryStore()
     full = make_point(store)
     end_intent(store, commit(store, full))
-    tombstone = write_tombstone(store, "RG1", "01T", [full.objects[0].key])
+    tombstone = write_tombstone(store, "RG1", "01T", [full.objects[0].key], full.taken_at)
     assert list(read_tombstones(store, "RG1")) == [tombstone]
     child = make_point(store, day=1, parent=full)
     with pytest.raises(BrokenChain, match="being deleted"):

@@ -1,0 +1,157 @@
+"""Marks on restore points: in the trash, held, damaged.
+
+A mark is a small document beside the points, so the point's own document is never touched: keys are
+written once, and a locked bucket stays locked. Taking a mark away undoes it.
+
+- *trash*: retention gave the point up. It is no longer offered, but everything it needs stays until
+  the undelete window is over by the store's own clock; until then `undelete` brings it back.
+- *hold*: never remove this point, whatever retention says.
+- *damaged*: verify found bytes that are not those written; twice. The next backup stores the
+  extents behind them again from the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from blake3 import blake3
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from blocks.catalog.document import WORKERS, each, read_sealed, seal
+from blocks.catalog.point import PointId
+from blocks.errors import ObjectMissing
+from blocks.store.base import ObjectInfo, Store
+
+
+class _Mark(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    group: str
+    point_id: PointId
+
+
+class Trash(_Mark):
+    """Retention gave the point up."""
+
+    reason: str
+
+
+class Hold(_Mark):
+    """Somebody wants the point kept."""
+
+    reason: str
+
+
+class Damage(_Mark):
+    """Stored bytes that are not those written, seen in a complete answer, twice."""
+
+    key: str = Field(description="the damaged object")
+    ranges: tuple[tuple[int, int], ...] = Field(description="(offset, length) in the object, bytes")
+    found_at: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks of a group's points, from complete listings."""
+
+    trashed_at: Mapping[PointId, datetime]
+    """By the store's clock."""
+
+    held: frozenset[PointId]
+    damaged: frozenset[PointId]
+    keys: Mapping[str, PointId]
+    """Every mark's own key, and the point it is on."""
+
+
+def trash_key(group: str, point_id: str) -> str:
+    """Return the key of the mark that a point is in the trash."""
+    return f"marks/{group}/trash/{point_id}.json"
+
+
+def hold_key(group: str, point_id: str) -> str:
+    """Return the key of the mark that a point is held."""
+    return f"marks/{group}/holds/{point_id}.json"
+
+
+def read_marks(store: Store, group: str) -> Marks:
+    """List the marks of a group."""
+    return group_marks(group, store.list(f"marks/{group}/"))
+
+
+def group_marks(group: str, infos: Iterable[ObjectInfo]) -> Marks:
+    """Read marks off their keys and times; only the damaged ranges are in the documents."""
+    trashed_at: dict[PointId, datetime] = {}
+    held: set[PointId] = set()
+    damaged: set[PointId] = set()
+    keys: dict[str, PointId] = {}
+    for info in infos:
+        kind, name = info.key.removeprefix(f"marks/{group}/").split("/")[:2]
+        point_id = PointId(name.removesuffix(".json"))
+        keys[info.key] = point_id
+        if kind == "trash":
+            trashed_at[point_id] = info.stored_at
+        elif kind == "holds":
+            held.add(point_id)
+        elif kind == "damaged":
+            damaged.add(point_id)
+    return Marks(trashed_at, frozenset(held), frozenset(damaged), keys)
+
+
+def put_trash(store: Store, group: str, point_id: PointId, reason: str) -> None:
+    """Put a point into the trash; safe to repeat: the window then begins anew."""
+    mark = Trash(group=group, point_id=point_id, reason=reason)
+    store.put(trash_key(group, point_id), seal(mark))
+
+
+def mark_damaged(
+    store: Store,
+    group: str,
+    point_id: PointId,
+    key: str,
+    ranges: Sequence[tuple[int, int]],
+    found_at: datetime,
+) -> Damage:
+    """Mark ranges of an object damaged, as found while reading a point; safe to repeat."""
+    mark = Damage(
+        group=group,
+        point_id=point_id,
+        key=key,
+        ranges=tuple(sorted(ranges)),
+        found_at=found_at,
+    )
+    store.put(_damage_key(group, point_id, key), seal(mark))
+    return mark
+
+
+def clear_damage(store: Store, group: str, point_id: PointId, keys: Sequence[str]) -> None:
+    """Take the marks away again, after a deep verify found every byte right."""
+    store.delete([_damage_key(group, point_id, key) for key in keys])
+
+
+def read_damage(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Damage]:
+    """Read every damage mark of a group. Any that cannot be read raises."""
+
+    def read(info: ObjectInfo) -> Damage | None:
+        try:
+            return read_sealed(store, info.key, Damage)
+        except ObjectMissing:
+            return None
+
+    found = each(read, list(store.list(f"marks/{group}/damaged/")), workers=workers)
+    return [mark for mark in found if mark is not None]
+
+
+def damaged_ranges(damage: Sequence[Damage]) -> Mapping[str, list[tuple[int, int]]]:
+    """Gather damaged ranges by object: extents that live there are to be stored again."""
+    ranges: dict[str, set[tuple[int, int]]] = {}
+    for mark in damage:
+        ranges.setdefault(mark.key, set()).update(mark.ranges)
+    return {key: sorted(found) for key, found in ranges.items()}
+
+
+def _damage_key(group: str, point_id: str, key: str) -> str:
+    return f"marks/{group}/damaged/{point_id}/{blake3(key.encode()).hexdigest(length=16)}.json"

@@ -1,0 +1,316 @@
+"""Delete what nothing needs any more, and nothing else.
+
+Three steps, each of which can be interrupted anywhere and repeated by anyone at the same time:
+
+1. *trash*: points that retention gives up get a mark; nothing else happens to them until the
+   undelete window is over.
+2. *purge*: the documents of points whose window is over are condemned by a tombstone, and deleted.
+   First the document, then, in step 3, the objects: so every point still listed is whole.
+3. *sweep*: objects that no point references and no live run claims are condemned by a tombstone,
+   and deleted; uploads of runs that have ended are aborted.
+
+Between a tombstone and its deletions everything is looked at again. A tombstone stays until all its
+keys are gone, so whoever finds one may finish it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from blocks.catalog.chain import objects_of
+from blocks.catalog.claims import (
+    Tombstone,
+    begin_intent,
+    drop_intent,
+    tombstone_key,
+    write_tombstone,
+)
+from blocks.catalog.document import WORKERS, seal
+from blocks.catalog.marks import Hold, hold_key, put_trash, trash_key
+from blocks.catalog.point import PointId, RestorePoint, new_id, point_key
+from blocks.catalog.shelf import ShelvedPoint, read_point
+from blocks.catalog.view import View, look
+from blocks.errors import ObjectMissing, Refused
+from blocks.store.base import Store
+
+UNDELETE_WINDOW = timedelta(days=7)
+"""How long a point stays in the trash, unless the profile says otherwise."""
+
+BATCH_KEYS = 1000
+"""Keys per delete request: S3's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """What a prune would do now."""
+
+    trash: tuple[PointId, ...]
+    """Points that retention gives up; they go into the trash."""
+
+    purge: tuple[PointId, ...]
+    """Points whose undelete window is over; their documents are deleted."""
+
+    orphan_keys: tuple[str, ...]
+    """Objects nothing references now, other than by the points to purge."""
+
+    abandoned_uploads: int
+    freed_bytes: int
+    """By `purge` and the orphans; what is shared with a kept point is not counted."""
+
+
+@dataclass(slots=True)
+class PruneReport:
+    """What a prune did."""
+
+    trashed: list[PointId] = field(default_factory=list)
+    purged: list[PointId] = field(default_factory=list)
+    deleted_objects: int = 0
+    freed_bytes: int = 0
+    aborted_uploads: int = 0
+
+
+def plan_prune(
+    view: View, give_up: Mapping[PointId, str], *, now: datetime, window: timedelta
+) -> PrunePlan:
+    """Say what a prune would do; pure.
+
+    Args:
+        view: the group as it stands.
+        give_up: points that retention no longer keeps, with the reason.
+        now: by the store's clock, or by ours for a dry run.
+        window: how long a point stays in the trash.
+
+    Raises:
+        Refused: a point document cannot be read, so what it references is unknown.
+    """
+    _require_readable(view)
+    gone = _given_up(view, give_up)
+    purge = [entry for entry in gone if _is_over(entry, now - window)]
+    purged = {entry.point.id for entry in purge}
+    kept = {
+        key
+        for entry in view.shelf.points
+        if entry.point.id not in purged
+        for key in objects_of(entry.point)
+    }.union(*(intent.references for intent in view.intents))
+    freed = {info.key: info.size_bytes for info in view.orphans()}
+    for entry in purge:
+        for key in objects_of(entry.point):
+            if key in view.objects and key not in kept and not view.is_claimed(key):
+                freed[key] = view.objects[key].size_bytes
+    return PrunePlan(
+        trash=tuple(entry.point.id for entry in gone if entry.trashed_at is None),
+        purge=tuple(entry.point.id for entry in purge),
+        orphan_keys=tuple(info.key for info in view.orphans()),
+        abandoned_uploads=len(view.abandoned_uploads()),
+        freed_bytes=sum(freed.values()),
+    )
+
+
+def sweep(
+    store: Store,
+    group: str,
+    give_up: Mapping[PointId, str],
+    *,
+    minimum: int,
+    window: timedelta = UNDELETE_WINDOW,
+    workers: int = WORKERS,
+) -> PruneReport:
+    """Prune a group; safe to repeat, to interrupt, and to run twice at once.
+
+    Args:
+        store: where the group is.
+        group: the resource group.
+        give_up: points that retention no longer keeps, with the reason; it is obeyed only for
+            points that are not held. A point in the trash that is not among them stays there.
+        minimum: restorable points that must be left outside the trash, whatever `give_up` says.
+        window: how long a point stays in the trash, by the store's clock.
+        workers: requests in flight.
+
+    Raises:
+        Refused: fewer than `minimum` restorable points would be left, or a point document cannot
+            be read.
+        StoreUnavailable: a listing failed; nothing was deleted on the strength of it.
+    """
+    report = PruneReport()
+    view = look(store, group, workers=workers)
+    _require_readable(view)
+    _require_floor(view, give_up, minimum)
+    before = store_now(store, group) - window
+    for tombstone in view.tombstones.values():
+        _bury(store, tombstone, view, report, workers)
+    for entry in _given_up(view, give_up):
+        if entry.trashed_at is None:
+            put_trash(store, group, entry.point.id, give_up[entry.point.id])
+            report.trashed.append(entry.point.id)
+    over = [
+        point_key(group, entry.point.id)
+        for entry in _given_up(view, give_up)
+        if _is_over(entry, before)
+    ]
+    _condemn(store, view, over, before, report, workers)
+    view = look(store, group, workers=workers)
+    _require_readable(view)
+    orphans = [info.key for info in view.orphans()]
+    _condemn(store, view, orphans, before, report, workers)
+    _abort_uploads(store, view, report)
+    _forget_marks(store, view)
+    return report
+
+
+def store_now(store: Store, group: str) -> datetime:
+    """Ask the store what time it is: how old a mark is, is told by the clock that dated it."""
+    key = f"probe/clock/{group}"
+    store.put(key, b"")
+    return store.head(key).stored_at
+
+
+def undelete(store: Store, group: str, point_id: str, *, reason: str) -> RestorePoint:
+    """Bring a point back out of the trash, and hold it: retention will not give it up again.
+
+    Raises:
+        PointMissing: it is gone.
+        BrokenChain: it is being deleted at this moment.
+    """
+    with _protected(store, group, point_id) as point:
+        _put_hold(store, point, reason)
+        store.delete([trash_key(group, point.id)])
+    return point
+
+
+def hold(store: Store, group: str, point_id: str, *, reason: str) -> RestorePoint:
+    """Keep a point whatever retention says, until `release`; errors as for `undelete`."""
+    with _protected(store, group, point_id) as point:
+        _put_hold(store, point, reason)
+    return point
+
+
+def release(store: Store, group: str, point_id: str) -> None:
+    """Let retention decide about a point again."""
+    store.delete([hold_key(group, point_id)])
+
+
+@contextmanager
+def _protected(store: Store, group: str, point_id: str) -> Iterator[RestorePoint]:
+    """Claim a point and all it needs, as a backup claims its parent."""
+    point = read_point(store, group, point_id)
+    document = point_key(group, point.id)
+    intent = begin_intent(store, group, new_id(), parent=point, references=[document])
+    try:
+        yield point
+    finally:
+        drop_intent(store, intent)
+
+
+def _put_hold(store: Store, point: RestorePoint, reason: str) -> None:
+    mark = Hold(group=point.group, point_id=point.id, reason=reason)
+    store.put(hold_key(point.group, point.id), seal(mark))
+
+
+def _condemn(
+    store: Store,
+    view: View,
+    keys: Iterable[str],
+    purge_before: datetime,
+    report: PruneReport,
+    workers: int,
+) -> None:
+    condemned = list(keys)
+    if condemned:
+        tombstone = write_tombstone(store, view.group, new_id(), condemned, purge_before)
+        _bury(store, tombstone, view, report, workers)
+
+
+def _bury(
+    store: Store, tombstone: Tombstone, listed: View, report: PruneReport, workers: int
+) -> None:
+    """Delete what a tombstone condemns and nothing needs; the tombstone goes when all is gone.
+
+    `listed` tells sizes. Whether a key is free is told by a new look, which must still see the
+    tombstone: a run that begins to reference one of its keys after that look sees it too.
+    """
+    group = tombstone.group
+    key = tombstone_key(group, tombstone.id)
+    view = look(store, group, workers=workers, with_objects=False)
+    _require_readable(view)
+    if key not in view.tombstones:
+        return  # another prune has finished it
+    is_free = _freedom(view, tombstone)
+    free = [condemned for condemned in tombstone.keys if is_free(condemned)]
+    for start in range(0, len(free), BATCH_KEYS):
+        store.head(key)
+        batch = free[start : start + BATCH_KEYS]
+        store.delete(batch)
+        gone = [listed.objects[name] for name in batch if name in listed.objects]
+        report.deleted_objects += len(gone)
+        report.freed_bytes += sum(info.size_bytes for info in gone)
+    report.purged += [
+        entry.point.id
+        for entry in view.shelf.points
+        if point_key(group, entry.point.id) in set(free)
+    ]
+    if len(free) == len(tombstone.keys):
+        store.delete([key])
+
+
+def _freedom(view: View, tombstone: Tombstone) -> Callable[[str], bool]:
+    referenced = view.referenced()
+    documents = {point_key(view.group, entry.point.id): entry for entry in view.shelf.points}
+
+    def is_free(key: str) -> bool:
+        if key in referenced or view.is_claimed(key):
+            return False
+        entry = documents.get(key)
+        return entry is None or _is_over(entry, tombstone.purge_before)
+
+    return is_free
+
+
+def _is_over(entry: ShelvedPoint, purge_before: datetime) -> bool:
+    is_old = entry.trashed_at is not None and entry.trashed_at <= purge_before
+    return is_old and not entry.is_held
+
+
+def _given_up(view: View, give_up: Mapping[PointId, str]) -> list[ShelvedPoint]:
+    return [entry for entry in view.shelf.points if entry.point.id in give_up and not entry.is_held]
+
+
+def _require_readable(view: View) -> None:
+    if view.shelf.unreadable:
+        lost = view.shelf.unreadable[0]
+        raise Refused(
+            f"nothing of {view.group} is deleted while a point cannot be read: {lost.error}",
+            hint="What it references is unknown. Repair or remove that document by hand first.",
+        )
+
+
+def _require_floor(view: View, give_up: Mapping[PointId, str], minimum: int) -> None:
+    gone = {entry.point.id for entry in _given_up(view, give_up)}
+    left = [
+        entry
+        for entry in view.shelf.points
+        if entry.trashed_at is None and not entry.is_damaged and entry.point.id not in gone
+    ]
+    if gone and len(left) < minimum:
+        raise Refused(
+            f"{len(left)} restorable points of {view.group} would be left, fewer than {minimum}"
+        )
+
+
+def _abort_uploads(store: Store, view: View, report: PruneReport) -> None:
+    for abandoned in view.abandoned_uploads():
+        try:
+            upload, _ = store.resume_upload(abandoned.key, abandoned.upload_id)
+        except ObjectMissing:
+            continue  # another prune was first
+        upload.abort()
+        report.aborted_uploads += 1
+
+
+def _forget_marks(store: Store, view: View) -> None:
+    """Take away the marks of points that are gone."""
+    there = {entry.point.id for entry in view.shelf.points}
+    store.delete(key for key, point_id in sorted(view.marks.keys.items()) if point_id not in there)

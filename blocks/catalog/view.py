@@ -1,0 +1,170 @@
+"""One view of a group before anything is deleted: objects, intents, tombstones, points, marks.
+
+Listings are not atomic, and a reference can move between two of them, out of an intent into a
+point. So the records are collected until two collections in a row are equal, with every document
+read under the ETag its listing gave. docs/explanation/crash-consistency.md argues from there.
+
+Uploads and objects are listed before the first collection: whoever stored them had announced
+itself by then, so an object without an owner in the view has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from blocks.catalog.chain import folder_of, keys_of
+from blocks.catalog.claims import (
+    Intent,
+    Tombstone,
+    Void,
+    intents_prefix,
+    parse_document,
+    tombstones_prefix,
+    voids_prefix,
+)
+from blocks.catalog.document import WORKERS, each, is_sealed, unseal
+from blocks.catalog.marks import Marks, group_marks
+from blocks.catalog.point import PointId, RestorePoint
+from blocks.catalog.shelf import Shelf, Unreadable, shelve
+from blocks.errors import CorruptData, ObjectChanged, ObjectMissing, StoreUnavailable, UnknownFormat
+from blocks.store.base import ObjectInfo, Store, UploadInfo
+
+ROUNDS = 20
+"""Collections tried before a busy group is left for another day."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A group as it stood."""
+
+    group: str
+    uploads: tuple[UploadInfo, ...]
+    objects: Mapping[str, ObjectInfo]
+    intents: tuple[Intent, ...]
+    tombstones: Mapping[str, Tombstone]
+    """By key."""
+
+    shelf: Shelf
+    marks: Marks
+
+    def referenced(self) -> set[str]:
+        """Return the keys something may still read: of every point (also in the trash) and intent.
+
+        Everything in the folder of a live intent is held by `is_claimed` instead.
+        """
+        kept = keys_of(entry.point for entry in self.shelf.points)
+        for intent in self.intents:
+            kept.update(intent.references)
+        return kept
+
+    def is_claimed(self, key: str) -> bool:
+        """Say whether a live run owns the folder of an object or upload."""
+        return any(key.startswith(intent.folder) for intent in self.intents)
+
+    def orphans(self) -> list[ObjectInfo]:
+        """Return the objects nothing references and nobody claims, in order of their keys."""
+        referenced = self.referenced()
+        claimed = {intent.folder for intent in self.intents}
+        return [
+            info
+            for key, info in self.objects.items()
+            if key not in referenced and folder_of(key) not in claimed
+        ]
+
+    def abandoned_uploads(self) -> list[UploadInfo]:
+        """Return the uploads whose run has ended."""
+        return [upload for upload in self.uploads if not self.is_claimed(upload.key)]
+
+
+def look(store: Store, group: str, *, workers: int = WORKERS, with_objects: bool = True) -> View:
+    """Take a view of a group; without `with_objects` its objects and uploads are left out.
+
+    Raises:
+        StoreUnavailable: a listing failed, or the group changed all the time.
+        CorruptData, UnknownFormat: an intent or tombstone cannot be read. Points that cannot are
+            in `shelf.unreadable`; whoever deletes must refuse then.
+    """
+    uploads = tuple(store.uploads(f"{group}/")) if with_objects else ()
+    objects = {info.key: info for info in store.list(f"{group}/")} if with_objects else {}
+    collector = _Collector(store, group, workers)
+    before: frozenset[tuple[str, str]] | None = None
+    for _ in range(ROUNDS):
+        infos = collector.list_records()
+        now = frozenset((info.key, info.etag) for info in infos)
+        if collector.read(infos) and now == before:
+            return collector.view(infos, uploads, objects)
+        before = now
+    raise StoreUnavailable(f"{group} changed all the time while it was looked at")
+
+
+@dataclass(slots=True)
+class _Collector:
+    """Reads each document of a group once, however often it is listed."""
+
+    store: Store
+    group: str
+    workers: int
+    seen: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def list_records(self) -> list[ObjectInfo]:
+        """List claims, then points, then marks.
+
+        In this order: a run that ends between the first two listings has committed before.
+        """
+        prefixes = (f"claims/{self.group}/", f"points/{self.group}/", f"marks/{self.group}/")
+        return [info for prefix in prefixes for info in self.store.list(prefix)]
+
+    def read(self, infos: list[ObjectInfo]) -> bool:
+        """Read what was not read before; False if something changed meanwhile."""
+        wanted = [info for info in self._documents(infos) if (info.key, info.etag) not in self.seen]
+        read = each(self._read, wanted, workers=self.workers)
+        for info, data in zip(wanted, read, strict=True):
+            if data is not None:
+                self.seen[info.key, info.etag] = data
+        return all(data is not None for data in read)
+
+    def view(
+        self,
+        infos: list[ObjectInfo],
+        uploads: tuple[UploadInfo, ...],
+        objects: Mapping[str, ObjectInfo],
+    ) -> View:
+        """Decode what was collected."""
+        intents, tombstones, voided, marks = [], {}, set(), []
+        documents: list[tuple[ObjectInfo, RestorePoint | Void | Unreadable]] = []
+        for info in infos:
+            key, data = info.key, self.seen.get((info.key, info.etag), b"")
+            if key.startswith(intents_prefix(self.group)):
+                intents.append(unseal(data, Intent, where=key))
+            elif key.startswith(tombstones_prefix(self.group)):
+                tombstones[key] = unseal(data, Tombstone, where=key)
+            elif key.startswith(voids_prefix(self.group)):
+                voided.add(PointId(key.rsplit("/", 1)[-1].removesuffix(".json")))
+            elif key.startswith("points/"):
+                try:
+                    documents.append((info, parse_document(data, key)))
+                except (CorruptData, UnknownFormat) as error:
+                    documents.append((info, Unreadable(key, error)))
+            else:
+                marks.append(info)
+        known = group_marks(self.group, marks)
+        shelf = shelve(documents, voided, known)
+        return View(self.group, uploads, objects, tuple(intents), tombstones, shelf, known)
+
+    def _documents(self, infos: list[ObjectInfo]) -> Iterator[ObjectInfo]:
+        bare = (voids_prefix(self.group), "marks/")
+        return (info for info in infos if not info.key.startswith(bare))
+
+    def _read(self, info: ObjectInfo) -> bytes | None:
+        try:
+            return self._get_whole(info)
+        except (ObjectMissing, ObjectChanged):
+            return None
+
+    def _get_whole(self, info: ObjectInfo) -> bytes:
+        """Read a document, a second time if the first was damaged on its way."""
+        data = self.store.get(info.key, etag=info.etag)
+        if is_sealed(data):
+            return data
+        return self.store.get(info.key, etag=info.etag)
