@@ -144,7 +144,7 @@ class SshServer:
 
     def _serve(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport = paramiko.Transport(
+        transport = _Transport(
             connection, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES
         )
         transport.local_version = self.banner
@@ -191,6 +191,28 @@ class SshServer:
             channel.close()
 
 
+class _Transport(paramiko.Transport):
+    """Tells when a request was answered: a client takes a channel that ends before for refused."""
+
+    def __init__(self, connection: socket.socket, **settings: int) -> None:
+        super().__init__(connection, **settings)  # type: ignore[arg-type]
+        self._replies: dict[int, threading.Event] = {}
+
+    def expect_reply(self, channel: paramiko.Channel) -> threading.Event:
+        """Return an event that is set once the request under way on this channel is answered."""
+        reply = threading.Event()
+        self._replies[channel.remote_chanid] = reply
+        return reply
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        raw = data.asbytes()
+        if raw[0] == common.MSG_CHANNEL_SUCCESS:
+            reply = self._replies.pop(int.from_bytes(raw[1:5], "big"), None)
+            if reply is not None:
+                reply.set()
+
+
 @dataclass
 class _Out:
     """Sends everything written, in pieces the channel likes."""
@@ -206,7 +228,7 @@ class _Out:
 class _Session(paramiko.ServerInterface):
     """One connection's answers to paramiko's questions."""
 
-    def __init__(self, server: SshServer, transport: paramiko.Transport) -> None:
+    def __init__(self, server: SshServer, transport: _Transport) -> None:
         self._server = server
         self._transport = transport
 
@@ -240,8 +262,13 @@ class _Session(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         line = command.decode(errors="replace")
-        # Returning first lets paramiko send the reply before the answer.
-        threading.Thread(target=self._server.run, args=(channel, line), daemon=True).start()
+        accepted = self._transport.expect_reply(channel)
+
+        def run() -> None:
+            accepted.wait(LOGIN_LIMIT_S)
+            self._server.run(channel, line)
+
+        threading.Thread(target=run, daemon=True).start()
         return True
 
     def _shell(self, channel: paramiko.Channel) -> None:
