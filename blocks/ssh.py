@@ -298,8 +298,10 @@ class SshRunner:
             channel.settimeout(timeout_s)
             channel.exec_command(line)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            stream.close()
-            raise Unreachable(f"{link.address}: the command was not accepted: {error}") from error
+            # Some servers end a quick command before they confirm it: its status is the proof.
+            if channel.exit_status < 0:
+                stream.close()
+                raise Unreachable(f"{link.address}: command not accepted: {error}") from error
         except BaseException:
             stream.close()
             raise
