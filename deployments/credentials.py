@@ -7,6 +7,7 @@ alone. Writing the place again never touches a secret.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -109,3 +110,9 @@ def save(item: Configured, values: Mapping[str, str] | None = None) -> None:
         block.save(slug(item.name), overwrite=True)
     except httpx.HTTPError as error:
         raise Unreachable(f"the Prefect server does not answer: {error}") from error
+
+
+def forget(item: Configured) -> None:
+    """Remove an object's block, with its secrets."""
+    with suppress(ValueError):
+        BLOCKS[item.element].delete(slug(item.name))

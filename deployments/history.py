@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.sorting import FlowRunSort
 
 from blocks.errors import Unreachable
@@ -14,9 +20,15 @@ LIMIT = 50
 
 
 def runs(group: str = "") -> list[dict[str, str]]:
-    """Return the latest runs, newest first: of a resource group, or all of ours."""
+    """Return the latest runs, newest first: of a resource group, or all of ours.
+
+    Runs that Prefect has made ahead of their time are left out.
+    """
     tags = ["flashvault", *([f"group:{group}"] if group else [])]
-    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=tags))
+    wanted = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=tags),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
     try:
         with get_client(sync_client=True) as client:
             found = client.read_flow_runs(

@@ -13,6 +13,7 @@ from blocks.profile.base import Configured
 from blocks.profile.document import config_path, load_configuration, parse_object
 from blocks.profile.model import CLASSES
 from deployments.cli import actions, queries, secrets
+from deployments.cli.apply import after_a_change
 from deployments.cli.grammar import Request, class_of, known_classes, understand
 from deployments.cli.output import err, out, print_json, reported_errors
 from deployments.cli.render import Style
@@ -86,7 +87,12 @@ def add(
     """
     with reported_errors(as_json=as_json):
         request = _request("add", words, source)
-        _change(lambda path: actions.add(request, path, _save_secrets), config, no_apply, as_json)
+        _change(
+            lambda path: actions.add(request, path, _save_secrets),
+            config,
+            in_step=not no_apply,
+            as_json=as_json,
+        )
 
 
 def modify(
@@ -113,7 +119,10 @@ def modify(
     with reported_errors(as_json=as_json):
         request = _request("modify", words, source)
         _change(
-            lambda path: actions.modify(request, path, _save_secrets), config, no_apply, as_json
+            lambda path: actions.modify(request, path, _save_secrets),
+            config,
+            in_step=not no_apply,
+            as_json=as_json,
         )
 
 
@@ -135,7 +144,12 @@ def delete(
     """
     with reported_errors(as_json=as_json):
         request = understand("delete", words or [])
-        _change(lambda path: actions.delete(request, path), config, no_apply, as_json)
+        _change(
+            lambda path: actions.delete(request, path),
+            config,
+            in_step=not no_apply,
+            as_json=as_json,
+        )
 
 
 def query(  # noqa: PLR0913 clmgr has that many options
@@ -202,16 +216,23 @@ def _request(verb: str, words: list[str] | None, source: Path | None) -> Request
 
 
 def _change(
-    act: Callable[[Path], actions.Outcome], config: Path | None, no_apply: bool, as_json: bool
+    act: Callable[[Path], actions.Outcome],
+    config: Path | None,
+    *,
+    in_step: bool,
+    as_json: bool,
 ) -> None:
     path = config or config_path()
     outcome = act(path)
     for warning in outcome.warnings:
         err().print(f"warning: {warning}", markup=False)
-    if as_json:
-        print_json(_document(outcome))
-    else:
+    if not as_json:
         out().print(_sentence(outcome), markup=False)
+    applied = after_a_change(path) if in_step and (outcome.changes or outcome.secrets_set) else []
+    if as_json:
+        print_json(_document(outcome) | {"applied": applied})
+    elif applied:
+        out().print(f"{len(applied)} changes made in Prefect", markup=False)
 
 
 def _document(outcome: actions.Outcome) -> dict[str, Any]:

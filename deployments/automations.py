@@ -1,0 +1,175 @@
+"""What Prefect's server does by itself: alarms that need no living worker, and clearing up.
+
+The overdue alarm is a dead man's switch on the server: every restore point winds it up again
+(event `flashvault.backup.completed`), and so does `flashvault apply` when it makes the switch
+(`flashvault.policy.armed`), or a group that never completed a backup would never be noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.events.actions import ActionTypes, DoNothing, RunDeployment, SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from blocks.policy.schedule import grace_of, overdue_after
+from blocks.profile.attributes import is_observing_dst
+from blocks.profile.model import BackupProfile, Configuration, Method
+from blocks.units import format_duration, slug
+from deployments.schedules import ALARM, RECONCILE
+
+ARMED = "flashvault.policy.armed"
+COMPLETED = "flashvault.backup.completed"
+PREFIX = "flashvault: "
+HEARTBEAT_LOST = timedelta(minutes=10)
+"""Three times Prefect's heartbeat, and a little: it reports false alarms, so the answer is a look
+by the reconcile flow, never a changed state."""
+
+Deployments = Mapping[str, UUID]
+
+
+def resource_of(group: str) -> str:
+    """Return the resource that events about a resource group are about."""
+    return f"flashvault.group.{slug(group)}"
+
+
+def overdue_window(profile: BackupProfile) -> timedelta:
+    """Return how long without a new restore point is too long."""
+    frequency = profile.incremental_frequency or profile.backup_frequency
+    assert frequency is not None, "a cloud profile has a frequency"
+    grace = grace_of(frequency, profile.grace_percent)
+    return overdue_after(
+        frequency,
+        grace,
+        # A night in autumn is an hour longer; it matters only where schedules follow the clocks.
+        observes_dst=frequency >= timedelta(hours=1) and is_observing_dst(profile.timezone),
+    )
+
+
+def wanted_automations(
+    configuration: Configuration, deployments: Deployments, alarm_blocks: Sequence[UUID]
+) -> dict[str, AutomationCore]:
+    """Return every automation by its name.
+
+    Args:
+        configuration: what is wanted.
+        deployments: the ids of deployments by name; those not there get no automation.
+        alarm_blocks: Prefect notification blocks that are told of alarms.
+    """
+    found = [
+        _overdue(profile, deployments, alarm_blocks)
+        for profile in configuration.profiles
+        if profile.method == Method.CLOUD and profile.enabled
+    ]
+    found.extend(_failed(alarm_blocks))
+    if RECONCILE in deployments:
+        found.extend(_crashed(deployments[RECONCILE]))
+    return {automation.name: automation for automation in found}
+
+
+def _overdue(
+    profile: BackupProfile, deployments: Deployments, alarm_blocks: Sequence[UUID]
+) -> AutomationCore:
+    within = overdue_window(profile)
+    long = format_duration(within.total_seconds())
+    subject = f"Backup of {profile.name} is overdue"
+    body = (
+        f"Resource group {profile.name} has had no new restore point for {long}. "
+        f"Look at `flashvault query runs RG_NAME={profile.name}`, and whether the worker is alive."
+    )
+    actions: list[ActionTypes] = [_tell(block, subject, body) for block in alarm_blocks]
+    if profile.notify_method and ALARM in deployments:
+        actions.append(
+            RunDeployment(
+                deployment_id=deployments[ALARM],
+                parameters={"group": profile.name, "detail": f"no restore point for {long}"},
+            )
+        )
+    return AutomationCore(
+        name=f"{PREFIX}{profile.name} overdue",
+        description=f"No restore point of {profile.name} for {long}.",
+        tags=["flashvault", f"group:{profile.name}"],
+        trigger=EventTrigger(
+            match=ResourceSpecification({"prefect.resource.id": resource_of(profile.name)}),
+            after={ARMED, COMPLETED},
+            expect={COMPLETED},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=actions or [DoNothing()],
+    )
+
+
+def _failed(alarm_blocks: Sequence[UUID]) -> list[AutomationCore]:
+    if not alarm_blocks:
+        return []
+    body: Any = "{{ flow_run.name }}: {{ flow_run.state.message }} {{ flow_run|ui_url }}"
+    return [
+        AutomationCore(
+            name=f"{PREFIX}a run failed",
+            description="Tells a person that a run failed, crashed or timed out.",
+            tags=["flashvault"],
+            trigger=EventTrigger(
+                match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+                match_related=_ours(),
+                expect={f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")},
+                posture=Posture.Reactive,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=[_tell(block, "A run of flashvault failed", body) for block in alarm_blocks],
+        )
+    ]
+
+
+def _crashed(reconcile: UUID) -> list[AutomationCore]:
+    runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+    answer: list[ActionTypes] = [RunDeployment(deployment_id=reconcile)]
+    return [
+        AutomationCore(
+            name=f"{PREFIX}a run crashed",
+            description="Clears up after a run whose process died.",
+            tags=["flashvault"],
+            trigger=EventTrigger(
+                match=runs,
+                match_related=_ours(),
+                expect={"prefect.flow-run.Crashed"},
+                posture=Posture.Reactive,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=answer,
+        ),
+        AutomationCore(
+            name=f"{PREFIX}a run fell silent",
+            description="Looks after a run that sends no heartbeat: its host may be dead.",
+            tags=["flashvault"],
+            trigger=EventTrigger(
+                match=runs,
+                match_related=_ours(),
+                after={"prefect.flow-run.heartbeat"},
+                expect={"prefect.flow-run.*"},
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=HEARTBEAT_LOST,
+            ),
+            actions=answer,
+        ),
+    ]
+
+
+def _ours() -> ResourceSpecification:
+    return ResourceSpecification(
+        {"prefect.resource.id": "prefect.tag.flashvault", "prefect.resource.role": "tag"}
+    )
+
+
+def _tell(block: UUID, subject: str, body: str) -> SendNotification:
+    return SendNotification(block_document_id=block, subject=subject, body=body)
