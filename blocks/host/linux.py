@@ -11,7 +11,7 @@ import json
 import logging
 import posixpath
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -105,17 +105,20 @@ class LinuxHost:
         return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=read_command)
 
     def open_write(self, disk: Disk) -> Writer:
-        """Open a disk for writing, unless something on the node holds it."""
-        now = next((other for other in self.disks() if other.path == disk.path), None)
-        if now is None or now.uid != disk.uid:
+        """Open a disk for writing, unless something on the node holds it.
+
+        A disk without a UID is a path an operator chose; on this machine a file is made for it.
+        """
+        if disk.uid and disk.uid not in {now.uid for now in self.disks() if now.path == disk.path}:
             raise DiskMissing(f"{disk.name} on {self._name} is no longer volume {disk.uid}")
-        if now.is_active:
+        if self._is_busy(disk.path):
             raise TargetInUse(
                 f"{disk.name} on {self._name} is mounted, used by LVM or held open",
                 hint="Unmount it and deactivate its volume group, or choose another disk.",
             )
         if isinstance(self._runner, LocalRunner):
-            writer: Writer = self._open_here("LocalWriter", disk.path)
+            create = {} if disk.uid else {"create_bytes": disk.size_bytes}
+            writer: Writer = self._open_here("LocalWriter", disk.path, **create)
             return writer
         return RemoteWriter(
             self._runner,
@@ -198,13 +201,19 @@ class LinuxHost:
         self._checked(["vgchange", "-an", name], timeout_s=GROUP_TIMEOUT_S)
         log.info("released volume_group=%s host=%s", name, self._name)
 
-    def _open_here(self, kind: str, path: str) -> Any:
+    def _open_here(self, kind: str, path: str, **more: int) -> Any:
         # Loaded when needed: a host over SSH never is.
-        return getattr(importlib.import_module("blocks.host.local"), kind)(path)
+        return getattr(importlib.import_module("blocks.host.local"), kind)(path, **more)
+
+    def _is_busy(self, path: str) -> bool:
+        real = self._run(["readlink", "-f", path]).stdout.strip() or path
+        return real in self._busy_devices([real])
 
     def _named_devices(self) -> dict[str, tuple[str, str]]:
         """Map each vdisk UID to the best (name, device path) below the device directory."""
         directory = self._device_directory
+        if directory == BY_ID and self._run(["test", "-d", directory]).status == 1:
+            return {}
         words = ["find", "-H", directory, "-mindepth", "1", "-maxdepth", "1"]
         done = self._checked([*words, "-printf", r"%y\t%f\t%l\n"])
         best: dict[str, tuple[int, str, str]] = {}
@@ -250,7 +259,7 @@ class LinuxHost:
         busy = set()
         report = self._json(["lsblk", "-Jo", "PATH,TYPE,FSTYPE,MOUNTPOINT"])
         for device in report.get("blockdevices", []):
-            busy |= set(_held(device))
+            busy |= _held(device)
         loops = self._json(["losetup", "-Jl", "-O", "NAME,BACK-FILE"])
         backed = {str(loop.get("back-file", "")) for loop in loops.get("loopdevices", [])}
         return busy | (backed & set(paths))
@@ -339,17 +348,15 @@ def _is_aligned(offset: int, length: int) -> bool:
     return offset % 4096 == 0 and length % 4096 == 0
 
 
-def _held(device: dict[str, Any]) -> Iterator[str]:
-    """Yield the paths of a device tree that are held: by a mount, by swap, or by a child."""
+def _held(device: dict[str, Any]) -> set[str]:
+    """Return the paths of a device tree that are held: by a mount, by swap, by LVM, crypt or md."""
     children = [child for child in device.get("children") or [] if isinstance(child, dict)]
-    for child in children:
-        yield from _held(child)
-    # A multipath device on its paths is no use yet; anything else on a device is.
-    is_held = bool(device.get("mountpoint")) or any(
-        child.get("type") != "mpath" for child in children
-    )
-    if is_held:
-        yield str(device.get("path", ""))
+    held = {path for child in children for path in _held(child)}
+    # A partition or a multipath device on a disk is no use of it yet.
+    is_used = any(child.get("type") not in {"part", "mpath"} for child in children)
+    if held or is_used or device.get("mountpoint"):
+        held.add(str(device.get("path", "")))
+    return held
 
 
 def _said(done: Completed) -> str:

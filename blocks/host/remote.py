@@ -58,9 +58,10 @@ class _ReadRun:
                 raise self._failure
         try:
             self._fill(buffer)
-        except FlashvaultError as error:
+        except BaseException as error:
+            # Whoever waits for its turn behind this read must not wait for ever.
             with self._turn:
-                self._failure = error
+                self._failure = _named(error, f"reading {self._path} was given up")
                 self._turn.notify_all()
             self.close()
             raise
@@ -181,6 +182,10 @@ class RemoteReader:
         return run
 
 
+def _named(error: BaseException, otherwise: str) -> FlashvaultError:
+    return error if isinstance(error, FlashvaultError) else HostError(otherwise)
+
+
 def _reason(done: Completed) -> str:
     said = " ".join(done.stderr.split())[:300]
     status = f"status {done.status}" if done.status >= 0 else "killed"
@@ -210,8 +215,9 @@ class _WriteRun:
                 raise self._failure
         try:
             self._stream.write(data)
-        except RemoteError as error:
-            self._fail(error)
+        except BaseException as error:
+            # Whoever waits for its turn behind this write must not wait for ever.
+            self._fail(_named(error, f"writing {self._path} was given up"))
             raise
         with self._turn:
             self._position += len(data)
