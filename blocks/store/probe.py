@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "probe/"
 _WORK = "probe/work/"
+_REPORT = re.compile(r"^probe/[0-9TZ.]+\.json$")
 
 NEEDED = (
     "put and get",
@@ -192,8 +194,8 @@ def latest_report(store: Store) -> Report | None:
     Raises:
         CorruptData: there is one, and it cannot be read.
     """
-    keys = [info.key for info in store.list(FOLDER) if not info.key.startswith(_WORK)]
-    reports = [key for key in keys if key.endswith(".json")]
+    keys = [info.key for info in store.list(FOLDER)]
+    reports = [key for key in keys if _REPORT.match(key)]
     if not reports:
         return None
     try:

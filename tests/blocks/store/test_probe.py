@@ -443,7 +443,8 @@ def test_the_newest_report_is_found_again_and_holds_no_secret():
     former = run(HonestS3())
     latter = probe(HonestS3(), "b", encryption=sse_c, now=NOW.replace(hour=5))
     keys = [save_report(store, report) for report in (latter, former)]
-    store.put("probe/work/1/zzz.json", b"debris")
+    for other in ("probe/work/1/zzz.json", "probe/settings/99.json"):
+        store.put(other, b"of something else")
     assert latest_report(store) == latter
     assert base64.b64encode(KEY) not in b"".join(store.get(key) for key in keys)
     store.put("probe/99990101T000000.000000Z.json", b"{")
