@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from blocks.errors import CorruptData, ObjectChanged, ObjectMissing, StoreError, WrongKey
+from blocks.image.cipher import Cipher
 from blocks.image.keyring import Keyring, parse_keyring
+from blocks.image.keys import Identity, Kms, open_keyring
+from blocks.image.keywords import parse_private_key
 from blocks.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -93,6 +96,35 @@ def load_keyring(store: Store, *, generation: int | None = None) -> Keyring:
         f"{store.url}: keyring generation {wanted}: {'; '.join(faults) or 'not there'}",
         hint="Use an older one: `flashvault key check` lists them, --generation takes it.",
     )
+
+
+def open_cipher(
+    store: Store,
+    *,
+    passphrase: str = "",
+    private_key: str = "",
+    kms: Kms | None = None,
+    pinned_key_id: str = "",
+) -> Cipher:
+    """Return the cipher of a bucket with ENCRYPTION=CLIENT, from whatever secret is at hand.
+
+    Args:
+        store: the bucket.
+        passphrase: empty if there is none.
+        private_key: as `flashvault key new` writes it (`fv-private-…`); empty if there is none.
+        kms: for recipients that are KMS keys.
+        pinned_key_id: the profile's KEY_ID; without it a foreign keyring is not noticed.
+
+    Raises:
+        WrongKey: there is no keyring, or nothing given opens it, or it is not the pinned one.
+        CorruptData: the keyring is damaged in both copies.
+    """
+    identity = Identity(
+        private_key=parse_private_key(private_key) if private_key else None,
+        passphrase=passphrase or None,
+        kms=kms,
+    )
+    return Cipher(open_keyring(load_keyring(store), identity, pinned_key_id=pinned_key_id))
 
 
 def check_keyrings(store: Store) -> Sequence[Copy]:

@@ -31,6 +31,10 @@ class Bucket(Block):
     encryption: Literal["DISABLE", "KMS", "AES", "CLIENT"] = "DISABLE"
     kms_key_id: str = ""
     customer_key: SecretStr = Field(default=SecretStr(""), description="SSE-C: 32 bytes in base64.")
+    private_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="CLIENT: this host's own key (fv-private-...); a writer's cannot restore.",
+    )
     passphrase: SecretStr = Field(
         default=SecretStr(""), description="CLIENT: opens the keyring, for restores."
     )

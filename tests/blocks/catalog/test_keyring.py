@@ -4,10 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from blocks.catalog.keyring import check_keyrings, copy_keys, load_keyring, save_keyring
+from blocks.catalog.keyring import (
+    check_keyrings,
+    copy_keys,
+    load_keyring,
+    open_cipher,
+    save_keyring,
+)
 from blocks.errors import CorruptData, ObjectChanged, StoreUnavailable, WrongKey
 from blocks.image import envelope, keys
 from blocks.image.keyring import Role
+from blocks.image.keywords import format_private_key
 from blocks.store.memory import MemoryStore
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -114,3 +121,14 @@ def test_a_missing_copy_is_reported(store, first):
     save_keyring(store, first[0])
     store.delete([copy_keys(1)[1]])
     assert [copy.fault for copy in check_keyrings(store)] == ["", "missing"]
+
+
+def test_a_cipher_is_opened_with_the_key_as_it_is_written_down(store, first):
+    keyring, key = first
+    save_keyring(store, keyring)
+    word = format_private_key(PRIVATE)
+    assert open_cipher(store, private_key=word, pinned_key_id=key.key_id).can_read
+    with pytest.raises(WrongKey):
+        open_cipher(store, private_key=word, pinned_key_id="0" * 32)
+    with pytest.raises(WrongKey):
+        open_cipher(store, passphrase="not a passphrase")

@@ -105,6 +105,11 @@ def test_each_change_is_named(setting, answers):
     assert str(changes[0]).startswith(f"{setting} was ")
 
 
+def test_a_store_that_answers_nonsense_is_not_a_change_each_time():
+    nonsense = take(get_bucket_policy={"Policy": "<xml 1>"})
+    assert compare(nonsense, take(get_bucket_policy={"Policy": "<xml 2>"})) == []
+
+
 def test_a_store_that_does_not_answer_has_not_changed():
     for error in (Answered("InternalError"), Answered("SlowDown"), OSError("reset")):
         with pytest.raises(StoreUnavailable):
