@@ -151,7 +151,7 @@ class Identity:
 
     def __repr__(self) -> str:
         given = [name for name in ("private_key", "passphrase", "kms") if getattr(self, name)]
-        return f"Identity({' and '.join(given) or 'nothing'})"
+        return " and ".join(given).replace("_", " ") or "nothing"
 
 
 def new_private_key() -> bytes:
@@ -208,6 +208,7 @@ def add_recipient(
     keyring: Keyring, key: RepositoryKey, new: NewRecipient, *, now: datetime
 ) -> Keyring:
     """Return the next generation, with one more recipient."""
+    _require_reader(key)
     recipients = (*keyring.recipients, _enrol(new, key, now))
     return _signed(keyring.generation + 1, keyring.epochs, recipients, key)
 
@@ -222,6 +223,7 @@ def remove_recipient(keyring: Keyring, key: RepositoryKey, name: str) -> Keyring
         ConfigError: there is none of that name or id.
         Refused: nobody could read any more.
     """
+    _require_reader(key)
     kept = tuple(r for r in keyring.recipients if name not in (r.name, r.id))
     if len(kept) == len(keyring.recipients):
         raise ConfigError(f"the keyring has no recipient '{name}'")
@@ -246,9 +248,8 @@ def rotate(
             the present recipients only; since digests change with it, the next backup is a full.
         kms: needed when a recipient is a KMS key.
     """
-    epochs = keyring.epochs
+    epochs, former = keyring.epochs, _require_reader(key)
     if with_new_key:
-        former = _require_reader(key)
         secret, record = _new_epoch(now)
         key = RepositoryKey((*key.epochs, secret))
         signer = _signing_key(former)
