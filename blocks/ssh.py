@@ -1,42 +1,43 @@
-"""Run one command on one machine over SSH: argv in, (status, stdout, stderr) or bytes out.
+"""Run commands on another machine over SSH: one pooled connection, many channels.
 
-`SshRunner` keeps one connection and gives each command a channel of its own; `LocalRunner` does the
-same on this machine. Nothing here knows what the commands mean. Every command and its answer is
-logged at DEBUG, redacted once, here.
+`SshRunner` keeps the promise of `blocks.runner.Runner`. Here are the choices that make SSH a data
+path: cipher, window and packet size, and how a connection is kept from ever exchanging keys anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
-import select
-import shlex
-import signal
 import socket
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
 import paramiko
 
 from blocks.errors import LoginRefused, RemoteError, Unreachable
 from blocks.hostkeys import check_host_key, known_pins, parse_pins, read_private_key
+from blocks.runner import (
+    MAX_ANSWER_BYTES,
+    Closing,
+    Command,
+    Completed,
+    InStream,
+    OutStream,
+    command_line,
+    log_answer,
+    shown,
+)
+from blocks.runner import LocalRunner as LocalRunner
+from blocks.runner import Runner as Runner
+from blocks.runner import redact as redact
 from blocks.units import GIB, KIB, MIB, format_size
 
 log = logging.getLogger(__name__)
 # Whatever paramiko has to say is raised here as an error of ours; it must not also print it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-Command = str | Sequence[str]
-"""An argument list, quoted here; or a line for the remote shell, quoted by the caller."""
 
 # Chosen by measurement (docs/adr/0011-ssh-as-a-data-path.md): with a 64 MiB window paramiko's
 # buffers grow until copying them costs more than the cipher.
@@ -59,21 +60,6 @@ REKEY_PACKETS = 2**31
 # OpenSSH allows 10 sessions on a connection (MaxSessions); two are left to others.
 MAX_CHANNELS = 8
 KEEPALIVE_S = 15
-MAX_ANSWER_BYTES = 64 * MIB
-_LOGGED_CHARACTERS = 8192
-
-_SECRET_OPTION = re.compile(
-    r"(?i)(-{1,2}(?:password|chapsecret|secretaccesskey|accesskeyid|passphrase|secret|token)[ =])"
-    r"('[^']*'|\"[^\"]*\"|\S+)"
-)
-
-
-def redact(text: str, secrets: Sequence[str] = ()) -> str:
-    """Hide the values of secret options, and these secrets wherever they stand."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return _SECRET_OPTION.sub(r"\1***", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,122 +81,6 @@ class SshTarget:
     known_hosts: Path | None = None
     connect_timeout_s: float = 15.0
     registered_as: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """What a command left behind. A negative status: it ended without telling one."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-class _Closing:
-    """A stream that is let go when its `with` is left."""
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class OutStream(Protocol):
-    """The standard output of a running command."""
-
-    def read_into(self, buffer: memoryview) -> int:
-        """Read at least one byte and at most the buffer; 0 at the end of the output."""
-
-    def finish(self) -> Completed:
-        """Wait for the command's end; only its status tells whether the output was whole."""
-
-    def close(self) -> None:
-        """Let go, killing the command if it still runs."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class InStream(Protocol):
-    """The standard input of a running command."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of it."""
-
-    def finish(self) -> Completed:
-        """Say that this was all, and wait for the command's end."""
-
-    def close(self) -> None:
-        """Let go; without `finish` the command must be taken to have failed."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class Runner(Protocol):
-    """Runs commands on one machine. Safe to use from several threads."""
-
-    @property
-    def address(self) -> str:
-        """Where the commands run, for messages."""
-
-    def run(
-        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
-    ) -> Completed:
-        """Run a command to its end; any exit status is an answer, not an error.
-
-        Raises:
-            Unreachable: no connection, it broke, or the answer took longer than `timeout_s`.
-        """
-
-    def stream_out(
-        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
-    ) -> OutStream:
-        """Start a command and read its output; `timeout_s` is the longest silence allowed."""
-
-    def stream_in(self, command: Command, *, timeout_s: float = 60.0) -> InStream:
-        """Start a command and write its input; `timeout_s` is the longest standstill allowed."""
-
-    def close(self) -> None:
-        """Let the machine go."""
-
-
-def command_line(command: Command) -> str:
-    """Spell a command for a remote shell."""
-    return command if isinstance(command, str) else shlex.join(command)
-
-
-def _shown(text: str, secrets: Sequence[str] = ()) -> str:
-    text = redact(text, secrets)
-    if len(text) > _LOGGED_CHARACTERS:
-        return f"{text[:_LOGGED_CHARACTERS]}… ({len(text)} characters)"
-    return text
-
-
-def _log_answer(address: str, done: Completed) -> None:
-    said = _shown(done.stdout) + (f" stderr: {_shown(done.stderr)}" if done.stderr else "")
-    log.debug("%s> status=%d %s", address, done.status, said)
 
 
 class _Link:
@@ -236,7 +106,7 @@ class SshRunner:
 
     def __init__(self, target: SshTarget, *, max_channels: int = MAX_CHANNELS) -> None:
         self._target = target
-        self._secrets = tuple(filter(None, (target.password, target.passphrase)))
+        self.secrets = tuple(filter(None, (target.password, target.passphrase)))
         self._slots = threading.BoundedSemaphore(max_channels)
         self._lock = threading.Lock()
         self._link: _Link | None = None
@@ -294,7 +164,7 @@ class SshRunner:
             raise
         stream = _SshStream(self, link, channel, line, timeout_s)
         try:
-            log.debug("%s$ %s", link.address, _shown(line, self._secrets))
+            log.debug("%s$ %s", link.address, shown(line, self.secrets))
             channel.settimeout(timeout_s)
             channel.exec_command(line)
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -436,7 +306,7 @@ def _log_in(transport: paramiko.Transport, target: SshTarget, where: str) -> Non
     raise LoginRefused(f"{target.user}@{where} is not let in: {reason}")
 
 
-class _SshStream(_Closing):
+class _SshStream(Closing):
     """A running command on its own channel: its input, output and end."""
 
     def __init__(
@@ -495,7 +365,7 @@ class _SshStream(_Closing):
         if status < 0 and not self.link.transport.is_active():
             raise self._broken("the connection broke")
         done = Completed(status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
-        _log_answer(self.link.address, done)
+        log_answer(self.link.address, done, self._runner.secrets)
         return done
 
     def close(self) -> None:
@@ -516,6 +386,10 @@ class _SshStream(_Closing):
             if len(pieces) > MAX_ANSWER_BYTES:
                 raise self._broken("its answer does not end")
 
+    @property
+    def _shown_line(self) -> str:
+        return shown(self._line, self._runner.secrets)[:120]
+
     def _count(self, size_bytes: int) -> None:
         # Threads may lose an increment to each other: the limits are far enough apart for that.
         self.link.carried_bytes += size_bytes
@@ -531,7 +405,7 @@ class _SshStream(_Closing):
         except Unreachable as error:
             return error
         reason = done.stderr.strip() or f"status {done.status}"
-        return RemoteError(f"{self.link.address}: '{_shown(self._line)[:120]}' ended: {reason}")
+        return RemoteError(f"{self.link.address}: '{self._shown_line}' ended: {reason}")
 
     def _time_left(self) -> float:
         if self.deadline is None:
@@ -551,137 +425,4 @@ class _SshStream(_Closing):
             raise self._broken(str(error) or "the connection broke") from error
 
     def _broken(self, reason: str) -> Unreachable:
-        return Unreachable(f"{self.link.address}: '{_shown(self._line)[:120]}': {reason}")
-
-
-class LocalRunner:
-    """Runs commands on this machine, with the same promises as `SshRunner`."""
-
-    @property
-    def address(self) -> str:
-        """This machine's name in messages."""
-        return "localhost"
-
-    def run(
-        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
-    ) -> Completed:
-        """Run a command to its end (see `Runner.run`)."""
-        with self._start(command, timeout_s, stdin or b"") as stream:
-            stream.deadline = time.monotonic() + timeout_s
-            return stream.collect()
-
-    def stream_out(
-        self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
-    ) -> OutStream:
-        """Start a command and read its output (see `Runner.stream_out`)."""
-        return self._start(command, timeout_s, stdin or b"")
-
-    def stream_in(self, command: Command, *, timeout_s: float = 60.0) -> InStream:
-        """Start a command and write its input (see `Runner.stream_in`)."""
-        return self._start(command, timeout_s, None)
-
-    def close(self) -> None:
-        """Nothing is kept between commands."""
-
-    def _start(self, command: Command, timeout_s: float, stdin: bytes | None) -> _LocalStream:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        log.debug("%s$ %s", self.address, _shown(command_line(command)))
-        return _LocalStream(self.address, argv, timeout_s, stdin)
-
-
-class _LocalStream(_Closing):
-    """A running child process: its input, output and end.
-
-    Stderr, and input known beforehand, go through temporary files, so that one thread can serve the
-    remaining pipe without a deadlock.
-    """
-
-    def __init__(
-        self, address: str, argv: list[str], timeout_s: float, stdin: bytes | None
-    ) -> None:
-        self.deadline: float | None = None
-        self._address = address
-        self._line = shlex.join(argv)
-        self._timeout_s = timeout_s
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
-        try:
-            self._child = self._spawn(argv, stdin)
-        except OSError as error:
-            self._stderr.close()
-            raise RemoteError(f"{address}: cannot run '{argv[0]}': {error}") from error
-
-    def read_into(self, buffer: memoryview) -> int:
-        assert self._child.stdout is not None
-        if not select.select([self._child.stdout], [], [], self._time_left())[0]:
-            raise self._broken(f"no answer within {self._timeout_s:.0f} s")
-        return os.readv(self._child.stdout.fileno(), [buffer])
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert self._child.stdin is not None
-        view = memoryview(data).cast("B")
-        pipe = self._child.stdin.fileno()
-        os.set_blocking(pipe, False)
-        while len(view):
-            if not select.select([], [pipe], [], self._time_left())[1]:
-                raise self._broken(f"it took no input for {self._timeout_s:.0f} s")
-            try:
-                view = view[os.write(pipe, view) :]
-            except BlockingIOError:
-                continue
-            except BrokenPipeError as error:
-                done = self.collect()
-                reason = done.stderr.strip() or f"status {done.status}"
-                raise self._broken(f"it ended: {reason}") from error
-
-    def finish(self) -> Completed:
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-        return self.collect()
-
-    def collect(self) -> Completed:
-        """Read what is left of both outputs, then the status."""
-        pieces = bytearray()
-        buffer = memoryview(bytearray(256 * KIB))
-        while count := self.read_into(buffer):
-            pieces += buffer[:count]
-            if len(pieces) > MAX_ANSWER_BYTES:
-                raise self._broken("its answer does not end")
-        try:
-            status = self._child.wait(timeout=self._time_left())
-        except subprocess.TimeoutExpired as error:
-            raise self._broken(f"no end within {self._timeout_s:.0f} s") from error
-        self._stderr.seek(0)
-        stderr = self._stderr.read(MAX_ANSWER_BYTES)
-        done = Completed(status, pieces.decode(errors="replace"), stderr.decode(errors="replace"))
-        _log_answer(self._address, done)
-        return done
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self._child.poll() is None:
-                os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout, self._stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def _spawn(self, argv: list[str], stdin: bytes | None) -> subprocess.Popen[bytes]:
-        with tempfile.TemporaryFile() as known_input:
-            known_input.write(stdin or b"")
-            known_input.seek(0)
-            return subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE if stdin is None else known_input,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                start_new_session=True,
-                bufsize=0,
-            )
-
-    def _time_left(self) -> float:
-        if self.deadline is None:
-            return self._timeout_s
-        return max(0.001, min(self._timeout_s, self.deadline - time.monotonic()))
-
-    def _broken(self, reason: str) -> RemoteError:
-        return RemoteError(f"{self._address}: '{_shown(self._line)[:120]}': {reason}")
+        return Unreachable(f"{self.link.address}: '{self._shown_line}': {reason}")

@@ -20,7 +20,7 @@ from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import PhysicalVolume, parse_lspv, uid_from_udid
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
-from blocks.ssh import Completed, Runner
+from blocks.runner import Completed, Runner
 from blocks.units import KIB, MIB
 
 log = logging.getLogger(__name__)

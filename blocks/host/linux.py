@@ -21,7 +21,7 @@ from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import uid_from_wwid
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
-from blocks.ssh import Completed, LocalRunner, Runner
+from blocks.runner import Completed, LocalRunner, Runner
 from blocks.units import MIB
 
 log = logging.getLogger(__name__)

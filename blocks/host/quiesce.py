@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from blocks.errors import FlashvaultError, FreezeExpired, HostError
-from blocks.ssh import Runner
+from blocks.runner import Runner
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from blocks.errors import FlashvaultError, HostError, RemoteError, ShortRead
 from blocks.host.base import Buffer
-from blocks.ssh import Completed, InStream, OutStream, Runner
+from blocks.runner import Completed, InStream, OutStream, Runner
 from blocks.units import MIB
 
 FIRST_RUN_BYTES = 64 * MIB

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self, overload
 
 from blocks.errors import SvcAnswerError, SvcError
-from blocks.ssh import Runner, SshRunner, SshTarget
+from blocks.runner import Runner
+from blocks.ssh import SshRunner, SshTarget
 from blocks.svc.model import (
     ArrayHost,
     ConsistencyGroup,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from blocks.errors import LoginRefused, SvcAnswerError, SvcBusy
-from blocks.ssh import Completed, Runner, redact
+from blocks.runner import Completed, Runner, redact
 from blocks.svc.codes import BUSY_STATUS, LOGIN_FAILED, error_for
 from blocks.svc.parse import DELIMITER, Record, parse_codes, parse_concise, parse_detail
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blocks.ssh import Completed
+from blocks.runner import Completed
 
 
 class ScriptedRunner:

@@ -2,7 +2,7 @@ import pytest
 
 from blocks.errors import FreezeExpired, HostError
 from blocks.host.quiesce import frozen_each, hooked
-from blocks.ssh import LocalRunner
+from blocks.runner import LocalRunner
 
 
 class FileSystems:

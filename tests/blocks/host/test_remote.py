@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blocks.errors import HostError, RemoteError, ShortRead
 from blocks.host import aix, linux
 from blocks.host.remote import RemoteReader, RemoteWriter
-from blocks.ssh import LocalRunner
+from blocks.runner import LocalRunner
 from blocks.units import KIB, MIB
 
 SIZE = 9 * MIB

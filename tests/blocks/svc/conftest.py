@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from blocks.ssh import Completed
+from blocks.runner import Completed
 from blocks.svc.client import SvcClient
 
 MAP_COLUMNS = """id name source_vdisk_id source_vdisk_name target_vdisk_id target_vdisk_name

@@ -10,7 +10,7 @@ from blocks.errors import (
     SvcObjectMissing,
     SvcStateError,
 )
-from blocks.ssh import Completed
+from blocks.runner import Completed
 from blocks.svc.codes import MEANINGS
 
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from blocks.errors import ConfigError, Stopped, SvcStateError, Unreachable
-from blocks.ssh import Completed
+from blocks.runner import Completed
 from blocks.svc.flashcopy import NEXT, WAY_BACK, FlashCopyGroup, Step
 from blocks.svc.model import CopyState
 
