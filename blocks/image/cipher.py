@@ -1,23 +1,23 @@
 """Client-side encryption: every frame, page and document leaves the machine sealed.
 
 A frame is sealed with AES-256-GCM under a data key made for one object by one process. The data
-key is kept in the object's header, in an envelope only the repository key opens. Nobody seals with
-a data key he did not make himself: an upload taken up by another process begins its object again.
-That, and a counter per key, is why no nonce ever repeats.
+key travels with every frame, in an envelope only the repository key opens: so a frame can be read
+alone, and an upload taken up by another process goes on under a new data key. A data key is never
+used again by whoever did not make it; that, and a counter per key, is why no nonce ever repeats.
 
-The associated data is the volume, the extents and the key: a frame put in another's place does not
-open. Pages and documents are sealed deterministically (see `seal_document`), so that equal pages
-stay one object. Formats: docs/reference/keyring.md, "What is sealed, and how".
+The associated data is the volume, the extents, the object and the key: a frame put in another's
+place does not open. Pages and documents are sealed deterministically (see `seal_document`), so that
+equal pages stay one object. Formats: docs/reference/keyring.md, "What is sealed, and how".
 """
 
 from __future__ import annotations
 
-import base64
 import hmac
 import os
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from blake3 import blake3
@@ -30,17 +30,35 @@ from blocks.image.keys import Epoch, RepositoryKey
 
 Buffer = bytes | bytearray | memoryview
 
-_DOCUMENT_MAGIC = b"FVD1"
-_DOCUMENT_HEAD = struct.Struct("<4s16s32s")  # magic, key id, seed of the document's key
-_COUNTER = struct.Struct(">Q")
+ALGORITHM = "aes-256-gcm"
 
-FRAME_OVERHEAD_BYTES = _COUNTER.size + envelope.TAG_BYTES
+_FRAME_MAGIC = b"FVE1"
+_DOCUMENT_MAGIC = b"FVD1"
+_HEAD = struct.Struct("<4s16s80sQ")  # magic, key id, data key in its envelope, nonce counter
+_DOCUMENT_HEAD = struct.Struct("<4s16s32s")  # magic, key id, synthetic key seed
+_PLACE = struct.Struct("<QIH")  # first extent, extent count, length of the volume's UID
+
+FRAME_OVERHEAD_BYTES = _HEAD.size + envelope.TAG_BYTES
 """How much longer a sealed frame is than the encoded one."""
 
 DOCUMENT_OVERHEAD_BYTES = _DOCUMENT_HEAD.size + envelope.TAG_BYTES
 
 FRAMES_PER_KEY_MAX = 2**32
 """NIST SP 800-38D bounds the messages of one key; a 64 GiB segment has at most 2^20 frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlace:
+    """Where a frame belongs; sealed bytes open only with the same place."""
+
+    volume_uid: str
+    first_extent: int
+    extent_count: int
+
+    def to_bytes(self) -> bytes:
+        """Return an unambiguous encoding: no two places share one, whatever follows it."""
+        uid = self.volume_uid.encode()
+        return _PLACE.pack(self.first_extent, self.extent_count, len(uid)) + uid
 
 
 class Cipher:
@@ -58,7 +76,7 @@ class Cipher:
     @property
     def name(self) -> str:
         """As named in a restore point's codec: `zstd-1+aes-256-gcm`."""
-        return "aes-256-gcm"
+        return ALGORITHM
 
     @property
     def key_id(self) -> str:
@@ -90,27 +108,17 @@ class Cipher:
         earlier = self._key.epochs[: self._key.epochs.index(wanted) + 1]
         return Cipher(RepositoryKey(earlier))
 
-    def sealer(self, object_key: str = "") -> ObjectSealer:
+    def sealer(self, object_key: str) -> ObjectSealer:
         """Begin sealing the frames of one object, under a data key of their own.
 
         Args:
-            object_key: the object's key in the store, without the store's own prefix. With it the
-                whole object opens under its own name only.
+            object_key: the object's key in the store, without the store's own prefix.
         """
         return ObjectSealer(self._key.current, object_key)
 
-    def opener(self, sealed_key: Mapping[str, str], object_key: str = "") -> ObjectOpener:
-        """Open the data key of an object.
-
-        Args:
-            sealed_key: what `ObjectSealer.envelope` gave.
-            object_key: as given to `sealer`.
-
-        Raises:
-            WrongKey: the key is another, or can only write.
-            CorruptData: the envelope is altered, or of another object.
-        """
-        return ObjectOpener(_open_data_key(self._key, sealed_key, object_key))
+    def opener(self, object_key: str) -> ObjectOpener:
+        """Begin opening the frames of one object. Needs a reader's key, at the first frame."""
+        return ObjectOpener(self._key, object_key)
 
     def seal_document(self, name: str, plain: Buffer) -> bytes:
         """Seal a map page or a document; equal content under an equal name gives equal bytes.
@@ -180,72 +188,72 @@ class ObjectSealer:
     """
 
     def __init__(self, epoch: Epoch, object_key: str) -> None:
+        self._epoch = epoch
+        self._bound = _bound(epoch.key_id, object_key)
         data_key = os.urandom(envelope.KEY_BYTES)
-        raw_id = bytes.fromhex(epoch.key_id)
         self._box = AESGCM(data_key)
-        self._opener = ObjectOpener((self._box, raw_id))
-        self._raw_id = raw_id
+        self._wrapped = envelope.seal_to(
+            epoch.public_key, data_key, self._bound, shared_secret=_envelope_secret(epoch)
+        )
+        self._raw_id = bytes.fromhex(epoch.key_id)
         self._counter = 0
         self._lock = threading.Lock()
-        sealed = envelope.seal_to(
-            epoch.public_key,
-            data_key,
-            raw_id + object_key.encode(),
-            shared_secret=_envelope_secret(epoch),
-        )
-        self._envelope = {"key_id": epoch.key_id, "data_key": base64.b64encode(sealed).decode()}
 
-    @property
-    def envelope(self) -> Mapping[str, str]:
-        """What opens the object, given the repository's key; goes into the object's header."""
-        return self._envelope
-
-    def seal(self, number: int, plain: Buffer, associated: bytes) -> bytes:
-        """Seal one encoded frame.
-
-        Args:
-            number: the frame's own in the object.
-            plain: its bytes.
-            associated: what it is, e.g. volume and extents; it opens only with the same.
-
-        Returns:
-            The nonce's counter, then the sealed bytes. Sealing a frame again gives other bytes
-            that open to the same, under another nonce.
-        """
+    def seal(self, place: FramePlace, frame: Buffer) -> bytes:
+        """Seal one encoded frame; sealing it again gives other bytes that open to the same."""
         with self._lock:
             counter = self._counter
             self._counter += 1
         assert counter < FRAMES_PER_KEY_MAX, "one object has far fewer frames"
-        bound = _bound(associated, number, self._raw_id)
-        return _COUNTER.pack(counter) + self._box.encrypt(_nonce(counter), plain, bound)
+        head = _HEAD.pack(_FRAME_MAGIC, self._raw_id, self._wrapped, counter)
+        return head + self._box.encrypt(_nonce(counter), frame, place.to_bytes() + self._bound)
 
-    def open(self, number: int, sealed: Buffer, associated: bytes) -> bytes:
+    def open(self, place: FramePlace, sealed: Buffer) -> bytes:
         """Open a frame this very sealer has sealed: the proof before it is uploaded."""
-        return self._opener.open(number, sealed, associated)
+        counter, box = _split(sealed, self._wrapped)
+        return _decrypt(self._box, counter, box, place, self._bound)
 
 
 class ObjectOpener:
     """Opens the frames of one object, in any order, from any thread."""
 
-    def __init__(self, data_key: tuple[AESGCM, bytes]) -> None:
-        self._box, self._raw_id = data_key
+    def __init__(self, key: RepositoryKey, object_key: str) -> None:
+        self._key = key
+        self._object_key = object_key
+        self._boxes: dict[bytes, tuple[AESGCM, bytes]] = {}
 
-    def open(self, number: int, sealed: Buffer, associated: bytes) -> bytes:
+    def open(self, place: FramePlace, sealed: Buffer) -> bytes:
         """Open a frame.
 
         Raises:
-            CorruptData: the bytes are altered, or not those sealed as `number` and `associated`.
+            WrongKey: the key is another, or can only write.
+            CorruptData: the bytes are altered, or belong to another place or object.
+            UnknownFormat: not a sealed frame.
         """
-        view = memoryview(sealed)
-        if len(view) < FRAME_OVERHEAD_BYTES:
-            raise CorruptData(f"a sealed frame is cut to {len(view)} bytes")
-        (counter,) = _COUNTER.unpack_from(view)
-        bound = _bound(associated, number, self._raw_id)
+        counter, box = _split(sealed)
+        opened = bytes(memoryview(sealed)[: _HEAD.size - 8])
+        # Two threads may both unwrap the first frame's key: wasteful, never wrong.
+        if opened not in self._boxes:
+            self._boxes[opened] = self._unwrap(opened)
+        data_box, bound = self._boxes[opened]
+        return _decrypt(data_box, counter, box, place, bound)
+
+    def _unwrap(self, head: bytes) -> tuple[AESGCM, bytes]:
+        epoch = self._key.epoch(head[4:20].hex())
+        bound = _bound(epoch.key_id, self._object_key)
+        if epoch.private_key is None:
+            raise WrongKey(
+                f"{self._object_key}: a writer's key cannot decrypt",
+                hint="Give the passphrase or private key of a reader of this repository.",
+            )
         try:
-            return self._box.decrypt(_nonce(counter), view[_COUNTER.size :], bound)
-        except InvalidTag as error:
-            place = associated.decode(errors="replace")
-            raise CorruptData(f"a sealed frame is altered, or not that of {place}") from error
+            data_key = envelope.open_with(
+                epoch.private_key, head[20:], bound, shared_secret=_envelope_secret(epoch)
+            )
+        except WrongKey as error:
+            # The keyring has the key of this id, so it is the bytes that are wrong.
+            raise CorruptData(f"{self._object_key}: a data key is altered or foreign") from error
+        return AESGCM(data_key), bound
 
 
 def digest_key(epoch: Epoch) -> bytes:
@@ -257,39 +265,34 @@ def _envelope_secret(epoch: Epoch) -> bytes:
     return envelope.derive(epoch.writer_secret, "object envelope")
 
 
-def _open_data_key(
-    key: RepositoryKey, sealed_key: Mapping[str, str], object_key: str
-) -> tuple[AESGCM, bytes]:
-    where = object_key or "an encrypted image"
-    try:
-        raw_id = bytes.fromhex(sealed_key["key_id"])
-        sealed = base64.b64decode(sealed_key["data_key"], validate=True)
-    except (KeyError, ValueError) as error:
-        raise CorruptData(f"{where}: the envelope of its data key is damaged") from error
-    epoch = key.epoch(raw_id.hex())
-    if epoch.private_key is None:
-        raise WrongKey(
-            f"{where}: a writer's key cannot decrypt",
-            hint="Give the passphrase or private key of a reader of this repository.",
-        )
-    context = raw_id + object_key.encode()
-    try:
-        data_key = envelope.open_with(
-            epoch.private_key, sealed, context, shared_secret=_envelope_secret(epoch)
-        )
-    except WrongKey as error:
-        # The keyring has the key of this id, so it is the bytes that are wrong.
-        raise CorruptData(f"{where}: its data key is altered, or another object's") from error
-    return AESGCM(data_key), raw_id
-
-
-def _bound(associated: bytes, number: int, raw_id: bytes) -> bytes:
-    """Return the associated data: what is fixed in length last, so that nothing is ambiguous."""
-    return associated + number.to_bytes(8, "big") + raw_id
+def _bound(key_id: str, object_key: str) -> bytes:
+    return bytes.fromhex(key_id) + object_key.encode()
 
 
 def _nonce(counter: int) -> bytes:
     return counter.to_bytes(12, "big")
+
+
+def _split(sealed: Buffer, wrapped: bytes | None = None) -> tuple[int, memoryview]:
+    view = memoryview(sealed)
+    if len(view) < FRAME_OVERHEAD_BYTES or bytes(view[:4]) != _FRAME_MAGIC:
+        raise UnknownFormat("not a sealed frame")
+    _, _, found, counter = _HEAD.unpack_from(view)
+    assert wrapped is None or wrapped == found, "a sealer opens only what it sealed"
+    return counter, view[_HEAD.size :]
+
+
+def _decrypt(
+    box: AESGCM, counter: int, sealed: memoryview, place: FramePlace, bound: bytes
+) -> bytes:
+    try:
+        return box.decrypt(_nonce(counter), sealed, place.to_bytes() + bound)
+    except InvalidTag as error:
+        last = place.first_extent + place.extent_count - 1
+        raise CorruptData(
+            f"extents {place.first_extent}-{last} of {place.volume_uid}: "
+            "altered, or from another place"
+        ) from error
 
 
 def _document_seed(epoch: Epoch, name: str, plain: Buffer) -> bytes:
