@@ -7,6 +7,8 @@ Source: docs/reference/svc-cli.md §3.
 
 from __future__ import annotations
 
+import logging
+from datetime import datetime
 from types import TracebackType
 from typing import Self, overload
 
@@ -26,8 +28,10 @@ from blocks.svc.model import (
     System,
     Volume,
 )
-from blocks.svc.parse import parse_created
+from blocks.svc.parse import parse_clock, parse_created
 from blocks.svc.shell import Filter, Options, SvcShell
+
+log = logging.getLogger(__name__)
 
 # SVC counts sessions, not channels, but each channel is a process there: four are plenty.
 MAX_CHANNELS = 4
@@ -69,6 +73,14 @@ class SvcClient:
     def lssystem(self) -> System:
         """Describe the array."""
         return System.from_record(self.shell.detail("lssystem", None))
+
+    def svqueryclock(self) -> datetime | None:
+        """Tell the array's clock in its own zone; None when it does not have the command."""
+        try:
+            return parse_clock(self.shell.ask("svqueryclock"))
+        except SvcError as error:
+            log.debug("%s: no clock: %s", self.address, error)
+            return None
 
     def lspartnership(self) -> list[Partnership]:
         """List the systems this one knows; the first is itself."""

@@ -173,3 +173,21 @@ def parse_time(text: str) -> datetime | None:
         return datetime.strptime(digits, _TIMES[len(digits)])  # noqa: DTZ007 (the array's zone)
     except (KeyError, ValueError) as error:
         raise SvcAnswerError(f"'{text[:40]}' is not a time") from error
+
+
+def parse_clock(text: str) -> datetime:
+    """Read `svqueryclock`: `Fri Jan 18 14:02:40 2008`, a zone's name before the year allowed.
+
+    Returns:
+        A naive time in the array's own zone.
+
+    Raises:
+        SvcAnswerError: it is none.
+    """
+    words = text.split()
+    if len(words) == 6:
+        del words[4]
+    try:
+        return datetime.strptime(" ".join(words), "%a %b %d %H:%M:%S %Y")  # noqa: DTZ007
+    except ValueError as error:
+        raise SvcAnswerError(f"'{text.strip()[:40]}' is not a clock") from error
