@@ -1,0 +1,493 @@
+"""Which site hosts write to next: failover, failback, switch, resync; what is legal, what is lost.
+
+Pure: a `Situation` and the person's choices in, a `Plan` out. A plan holds at most one order to the
+arrays, so that a run that dies is simply made again: the next plan starts from what the arrays say.
+A refusal is a plan too: it names the state and says what to do. Three rules hold everywhere:
+
+- Both sides become writable only in a failover, and only when the other array is out of reach or
+  the person said so (`allow_split`); never while the group still runs on the other side.
+- `-force`, which gives up the consistent copy while it is made anew, is sent only for a failback or
+  a resync that was asked for; `-clean` never.
+- What will be lost or written over is in the plan before anybody is asked.
+
+Source: docs/reference/svc-cli.md §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from blocks.svc.model import RemoteState, Side
+from blocks.svc.remote_view import CONNECTED, RemoteView
+
+LAG_NOTE = "Global Mirror is asynchronous: writes of the last seconds before that may be missing"
+
+
+class Move(StrEnum):
+    """What a person asks for."""
+
+    START = "start"
+    RESYNC = "resync"
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    SWITCH = "switch"
+
+
+class Order(StrEnum):
+    """What the arrays are asked to do. `-clean` is not among it: it hides what was changed."""
+
+    START = "startrcconsistgrp"
+    START_FORCED = "startrcconsistgrp -force"
+    STOP_ACCESS = "stoprcconsistgrp -access"
+    SWITCH = "switchrcconsistgrp"
+
+
+class Activity(StrEnum):
+    """Whether the resource group runs on a site's volumes."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that is known: both arrays' views, and whether the group runs on either's volumes.
+
+    `home` is the profile's first storage system, `away` its second. An array that did not answer
+    has no view.
+    """
+
+    home: str
+    away: str
+    views: Mapping[str, RemoteView]
+    activity: Mapping[str, Activity]
+    recovery_point: datetime | None
+    now: datetime
+
+    def other(self, name: str) -> str:
+        """Return the other storage system."""
+        return self.away if name == self.home else self.home
+
+    def runs_at(self, name: str) -> Activity:
+        """Say whether the group runs on a system's volumes."""
+        return self.activity.get(name, Activity.UNKNOWN)
+
+    def side(self, name: str) -> Side:
+        """Return a system's side of the group, from whichever view there is."""
+        if name in self.views:
+            return self.views[name].side
+        return Side.AUX if self.views[self.other(name)].side is Side.MASTER else Side.MASTER
+
+    @property
+    def primary(self) -> str:
+        """The system hosts write to, empty while there is none or nobody can tell."""
+        for view in self.views.values():
+            if view.primary is not Side.NONE:
+                return self.home if self.side(self.home) is view.primary else self.away
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a move does from here.
+
+    `order` goes to the array `at`; `to` is the system whose volumes the group runs on afterwards.
+    With no order and no refusal there is nothing to do on the arrays (any more).
+    """
+
+    move: Move
+    to: str
+    at: str = ""
+    order: Order | None = None
+    primary: Side = Side.NONE
+    wanted: tuple[RemoteState, ...] = ()
+    """The states in which the order has been carried out."""
+    is_split: bool = False
+    """Afterwards both sides can be written."""
+    recovery_point: datetime | None = None
+    loss: timedelta | None = None
+    overwrites: str = ""
+    notes: tuple[str, ...] = ()
+    takes_over: bool = False
+    """The volumes at `to` are to be brought to the hosts."""
+    is_waiting: bool = False
+    """A copy is under way; the move goes on when it is complete."""
+    refusal: str = ""
+    hint: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan for `--json` and the UI."""
+        return {
+            "move": str(self.move),
+            "to": self.to,
+            "order": f"{self.order} on {self.at}" if self.order else "",
+            "is_refused": bool(self.refusal),
+            "refusal": self.refusal,
+            "hint": self.hint,
+            "is_split": self.is_split,
+            "recovery_point": self.recovery_point.isoformat() if self.recovery_point else None,
+            "loss_s": None if self.loss is None else round(self.loss.total_seconds(), 3),
+            "overwrites": self.overwrites,
+            "takes_over": self.takes_over,
+            "is_waiting": self.is_waiting,
+            "notes": list(self.notes),
+        }
+
+
+def plan_move(
+    move: Move,
+    seen: Situation,
+    *,
+    allow_split: bool = False,
+    keep_home: bool = False,
+) -> Plan:
+    """Plan a move from whatever situation there is.
+
+    Args:
+        move: what is asked for.
+        seen: the situation.
+        allow_split: the person knows that both sides become writable and stops the other one.
+        keep_home: fail back onto what the home site holds, giving up what was written away.
+    """
+    if not seen.views:
+        return _refuse(move, seen.home, "no array answers", "Check addresses and network.")
+    match move:
+        case Move.START | Move.RESYNC:
+            return _start(move, seen)
+        case Move.FAILOVER:
+            return _failover(seen, allow_split=allow_split)
+        case Move.SWITCH:
+            return _switch(seen)
+        case Move.FAILBACK:
+            return _failback(seen, keep_home=keep_home)
+
+
+# Failover: the other site is lost --------------------------------------------------------------
+
+
+def _failover(seen: Situation, *, allow_split: bool) -> Plan:
+    to = seen.other(seen.primary or seen.home)
+    plan = Plan(Move.FAILOVER, to, at=to, takes_over=True)
+    view = seen.views.get(to)
+    if view is None:
+        return _no(plan, f"{to} does not answer", "Its array makes its volumes writable.")
+    if view.state is RemoteState.IDLING_DISCONNECTED and view.is_primary:
+        return _no(plan, f"{to} is the primary already", "")
+    match view.state:
+        case RemoteState.EMPTY:
+            return _no_members(plan)
+        case (
+            RemoteState.INCONSISTENT_STOPPED
+            | RemoteState.INCONSISTENT_COPYING
+            | RemoteState.INCONSISTENT_DISCONNECTED
+        ):
+            return _no(
+                plan,
+                f"{to} holds no consistent copy (the group is {view.state})",
+                "Restore from the cloud: flashvault restore. A copy under way must end first.",
+            )
+        case RemoteState.CONSISTENT_SYNCHRONIZED | RemoteState.CONSISTENT_COPYING:
+            return _no(
+                plan,
+                f"the group is {view.state}: the other array is alive and follows",
+                "Use `flashvault switch`: it loses nothing and fences the other side. If the other"
+                " site has just failed, its loss shows within seconds: ask again.",
+            )
+        case RemoteState.IDLING | RemoteState.IDLING_DISCONNECTED:
+            return _already_split(plan, seen)
+        case RemoteState.CONSISTENT_STOPPED | RemoteState.CONSISTENT_DISCONNECTED:
+            return _stop_access(plan, seen, view, allow_split=allow_split)
+
+
+def _already_split(plan: Plan, seen: Situation) -> Plan:
+    """The volumes are writable already: an earlier failover came this far."""
+    lost = seen.other(plan.to)
+    if seen.runs_at(lost) is Activity.RUNNING:
+        return _no(plan, f"both sides are writable, and the group runs on {lost}", _STOP_HINT)
+    return replace(
+        plan,
+        is_split=True,
+        recovery_point=seen.recovery_point,
+        notes=(f"the volumes at {plan.to} are writable already", *_unknown(seen, lost)),
+    )
+
+
+def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: bool) -> Plan:
+    lost = seen.other(plan.to)
+    if seen.runs_at(lost) is Activity.RUNNING:
+        return _no(
+            plan,
+            f"the group runs on {lost}: both sides would be written",
+            f"{_STOP_HINT} If both arrays are alive, repair the link and use `flashvault switch`.",
+        )
+    is_alive = lost in seen.views or view.partnership == CONNECTED
+    if is_alive and not allow_split:
+        return _no(
+            plan,
+            f"{lost} is alive ({_how_alive(seen, lost)}): afterwards both sides could be written",
+            "Repair the link and use `flashvault switch`; or make sure that the group stays"
+            f" offline on {lost} and say --allow-split.",
+        )
+    order = replace(
+        plan,
+        order=Order.STOP_ACCESS,
+        primary=view.side,
+        wanted=(RemoteState.IDLING, RemoteState.IDLING_DISCONNECTED),
+        is_split=True,
+        notes=(
+            LAG_NOTE,
+            f"if {lost} comes back, its volumes are writable too: keep the group offline there"
+            " until `flashvault failback`",
+            *_unknown(seen, lost),
+        ),
+    )
+    return _with_loss(order, seen)
+
+
+def _with_loss(plan: Plan, seen: Situation) -> Plan:
+    point = seen.recovery_point
+    loss = None if point is None else max(seen.now - point, timedelta(0))
+    return replace(plan, recovery_point=point, loss=loss)
+
+
+# Switch: both sites are well -------------------------------------------------------------------
+
+
+def _switch(seen: Situation) -> Plan:
+    source = seen.primary
+    to = seen.other(source or seen.home)
+    plan = Plan(Move.SWITCH, to, takes_over=True)
+    if not source:
+        return _no(plan, f"no side is the primary (the group is {_states(seen)})", _FAILBACK_HINT)
+    return _swap(plan, seen, source)
+
+
+def _swap(plan: Plan, seen: Situation, source: str) -> Plan:
+    """Swap the roles: the array fences the old primary, so nothing is written on both sides."""
+    at = plan.to if plan.to in seen.views else source
+    view = seen.views[at]
+    if view.state is RemoteState.EMPTY:
+        return _no_members(plan)
+    fit = view.state is RemoteState.CONSISTENT_SYNCHRONIZED or (
+        view.state is RemoteState.CONSISTENT_COPYING and view.is_cycling
+    )
+    if not fit or not view.is_connected:
+        return _no(
+            plan,
+            f"the group is {_states(seen)}, the partnership {view.partnership or 'gone'}:"
+            " only a synchronized group can be switched",
+            _NOT_IN_SYNC[view.state],
+        )
+    if view.group.status not in {"", "online"}:
+        return _no(plan, f"the group's status is {view.group.status}", "See lseventlog.")
+    if seen.runs_at(source) is Activity.RUNNING:
+        return _no(
+            plan,
+            f"the group runs on {source}: its disks would become read-only under it",
+            _STOP_HINT,
+        )
+    order = replace(
+        plan,
+        at=at,
+        order=Order.SWITCH,
+        primary=seen.side(plan.to),
+        wanted=(view.state,),
+        recovery_point=seen.now,
+        loss=timedelta(0),
+        notes=_unknown(seen, source),
+    )
+    if view.is_cycling:
+        order = replace(
+            order,
+            notes=(
+                *order.notes,
+                "the array copies the last cycle before it swaps: nothing is lost",
+            ),
+        )
+    return order
+
+
+# Failback: the home site is there again --------------------------------------------------------
+
+
+def _failback(seen: Situation, *, keep_home: bool) -> Plan:
+    home, away = seen.home, seen.away
+    plan = Plan(Move.FAILBACK, home)
+    for name in (home, away):
+        if name not in seen.views:
+            return _no(plan, f"{name} does not answer", "Both arrays must be there to fail back.")
+    view = seen.views[away]
+    if view.state is RemoteState.EMPTY:
+        return _no_members(plan)
+    apart = [f"{n}: {v.state}, {v.partnership}" for n, v in seen.views.items() if _is_apart(v)]
+    if apart:
+        return _no(plan, f"the arrays are not connected ({'; '.join(apart)})", _LINK_HINT)
+    if view.state is RemoteState.IDLING:
+        return _start_from_idling(plan, seen, keep_home=keep_home)
+    if seen.primary == home:
+        return _at_home(plan, view)
+    match view.state:
+        case RemoteState.CONSISTENT_SYNCHRONIZED | RemoteState.CONSISTENT_COPYING:
+            return _swap(replace(plan, takes_over=True), seen, away)
+        case RemoteState.INCONSISTENT_COPYING:
+            return replace(plan, is_waiting=True, notes=("the copy home is under way",))
+        case _:
+            return _restart(plan, seen, view)
+
+
+def _start_from_idling(plan: Plan, seen: Situation, *, keep_home: bool) -> Plan:
+    """Choose the direction; what the other side holds of its own is written over."""
+    source = seen.home if keep_home else seen.away
+    target = seen.other(source)
+    if seen.runs_at(target) is Activity.RUNNING:
+        return _no(
+            plan,
+            f"the group runs on {target}, which would be written over",
+            "Take it offline there, or choose the other direction (--keep-home, --resync).",
+        )
+    is_same = all(view.group.sync == "in_sync" for view in seen.views.values())
+    return replace(
+        plan,
+        at=source,
+        order=Order.START if is_same else Order.START_FORCED,
+        primary=seen.side(source),
+        wanted=_MOVING,
+        is_waiting=not keep_home,
+        overwrites=""
+        if is_same
+        else f"what was written on {target} since the two sides parted is lost;"
+        f" {source} is copied over it, and until that ends {target} holds nothing usable",
+        notes=_unknown(seen, target),
+    )
+
+
+def _at_home(plan: Plan, view: RemoteView) -> Plan:
+    if view.state in {RemoteState.CONSISTENT_SYNCHRONIZED, RemoteState.CONSISTENT_COPYING}:
+        return replace(plan, notes=("the home site is the primary already",))
+    return _no(
+        plan,
+        f"the home site is the primary (the group is {view.state}): nothing is to be failed back",
+        "Use `flashvault sync`.",
+    )
+
+
+# Start and resync: the second site is to follow again ------------------------------------------
+
+
+def _start(move: Move, seen: Situation) -> Plan:
+    source = seen.primary
+    plan = Plan(move, source or seen.home)
+    if not source:
+        reason = f"no side is the primary (the group is {_states(seen)})"
+        empty = any(view.state is RemoteState.EMPTY for view in seen.views.values())
+        return _no_members(plan) if empty else _no(plan, reason, _FAILBACK_HINT)
+    view = seen.views.get(source) or seen.views[seen.other(source)]
+    if view.state is RemoteState.EMPTY:
+        return _no_members(plan)
+    if view.state in _MOVING and view.is_connected:
+        is_waiting = view.state is RemoteState.INCONSISTENT_COPYING
+        return replace(plan, is_waiting=is_waiting, notes=("the copy runs already",))
+    if _is_apart(view):
+        return _no(plan, f"the arrays are not connected ({_states(seen)})", _LINK_HINT)
+    if view.state is RemoteState.IDLING:
+        return _no(plan, "the group is idling: both sides can be written", _FAILBACK_HINT)
+    return _restart(plan, seen, view)
+
+
+def _restart(plan: Plan, seen: Situation, view: RemoteView) -> Plan:
+    """Start a stopped group in the direction it has. Only a consistent copy can be lost by it."""
+    source = seen.primary
+    target = seen.other(source)
+    if seen.runs_at(target) is Activity.RUNNING:
+        return _no(plan, f"{target}'s volumes are in use and would be written over", _STOP_HINT)
+    order = replace(
+        plan,
+        at=source if source in seen.views else target,
+        order=Order.START,
+        wanted=_MOVING,
+        is_waiting=True,
+        notes=_unknown(seen, target),
+    )
+    if view.state is RemoteState.INCONSISTENT_STOPPED:
+        return replace(order, overwrites=f"all of {target}'s volumes; they hold no usable copy now")
+    if view.group.sync == "in_sync":
+        return order
+    frozen = f" of {seen.recovery_point:%Y-%m-%d %H:%M} UTC" if seen.recovery_point else ""
+    forced = replace(
+        order,
+        order=Order.START_FORCED,
+        overwrites=f"the consistent copy{frozen} on {target}: while the changes are copied,"
+        f" {target} holds nothing usable (take a FlashCopy of it first if you can)",
+    )
+    if plan.move is Move.START:
+        return _no(
+            forced,
+            f"the group is {view.state} and was written to since: a start gives up the consistent"
+            f" copy{frozen} on {target} until the changes are copied",
+            "Say so: flashvault sync --resync.",
+        )
+    return forced
+
+
+# Words -----------------------------------------------------------------------------------------
+
+_MOVING = (
+    RemoteState.INCONSISTENT_COPYING,
+    RemoteState.CONSISTENT_SYNCHRONIZED,
+    RemoteState.CONSISTENT_COPYING,
+)
+_STOP_HINT = "Take the resource group offline there first (clmgr offline resource_group)."
+_FAILBACK_HINT = "After a failover: flashvault failback chooses a direction and starts the copy."
+_LINK_HINT = "Repair the link or start the partnership on both arrays, then ask again."
+_SYNC_HINT = "Let the copy end (flashvault sync), then ask again."
+
+_NOT_IN_SYNC: dict[RemoteState, str] = {
+    RemoteState.EMPTY: "",
+    RemoteState.INCONSISTENT_STOPPED: _SYNC_HINT,
+    RemoteState.INCONSISTENT_COPYING: _SYNC_HINT,
+    RemoteState.CONSISTENT_STOPPED: _SYNC_HINT,
+    RemoteState.CONSISTENT_SYNCHRONIZED: _LINK_HINT,
+    RemoteState.CONSISTENT_COPYING: _LINK_HINT,
+    RemoteState.IDLING: _FAILBACK_HINT,
+    RemoteState.IDLING_DISCONNECTED: _LINK_HINT,
+    RemoteState.INCONSISTENT_DISCONNECTED: _LINK_HINT,
+    RemoteState.CONSISTENT_DISCONNECTED: "If the other site is lost: flashvault failover.",
+}
+
+
+def _is_apart(view: RemoteView) -> bool:
+    return not view.is_connected
+
+
+def _states(seen: Situation) -> str:
+    told = {name: str(view.state) for name, view in seen.views.items()}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return ", ".join(f"{state} on {name}" for name, state in told.items())
+
+
+def _how_alive(seen: Situation, name: str) -> str:
+    return "its array answers" if name in seen.views else "the arrays see one another"
+
+
+def _unknown(seen: Situation, name: str) -> tuple[str, ...]:
+    if seen.runs_at(name) is not Activity.UNKNOWN:
+        return ()
+    return (f"no node could say whether the group runs on {name}: make sure that it does not",)
+
+
+def _no_members(plan: Plan) -> Plan:
+    return _no(plan, "the group has no relationships", "Create them: mkrcrelationship.")
+
+
+def _no(plan: Plan, refusal: str, hint: str) -> Plan:
+    return replace(plan, order=None, takes_over=False, refusal=refusal, hint=hint)
+
+
+def _refuse(move: Move, to: str, refusal: str, hint: str) -> Plan:
+    return Plan(move, to, refusal=refusal, hint=hint)
