@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -57,6 +57,26 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let the disk go."""
+
+
+@runtime_checkable
+class DigestingReader(Protocol):
+    """A reader whose machine can hash the disk's extents itself: only digests cross the wire."""
+
+    def digests(self, extent_bytes: int, algorithm: str) -> Iterator[bytes | None] | None:
+        """Hash every extent of the disk, in order, where the disk is.
+
+        Args:
+            extent_bytes: the size of an extent; the last one is the disk's rest.
+            algorithm: `sha256`, `blake2b` (32 bytes of it), or `blake3` where the node has it.
+
+        Returns:
+            For each extent its digest, or None when it reads as zeros. None instead of all that
+            when the machine cannot: no Python 3 there, or not this algorithm.
+
+        Raises:
+            ShortRead: (while iterating) the disk or the answer ended too early.
+        """
 
 
 class Writer(Reader, Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from blocks.errors import FlashvaultError, HostError, RemoteError, ShortRead
 from blocks.host.base import Buffer
+from blocks.host.digests import remote_digests
 from blocks.runner import Completed, InStream, OutStream, Runner
 from blocks.units import MIB
 
@@ -133,6 +134,17 @@ class RemoteReader:
         """Yield the whole disk: nothing is known about its zeros from here."""
         if self._size_bytes:
             yield 0, self._size_bytes
+
+    def digests(self, extent_bytes: int, algorithm: str) -> Iterator[bytes | None] | None:
+        """Let the node hash the extents (see `DigestingReader.digests`)."""
+        return remote_digests(
+            self._runner,
+            self._path,
+            self._size_bytes,
+            extent_bytes=extent_bytes,
+            algorithm=algorithm,
+            timeout_s=SILENCE_S,
+        )
 
     def close(self) -> None:
         """End the commands that still run."""

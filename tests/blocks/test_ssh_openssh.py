@@ -242,6 +242,20 @@ def test_3_gib_are_written_identical(runner, block, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_3_gib_are_hashed_on_the_node(runner, disk, block, capsys):
+    started = time.monotonic()
+    reader = LinuxHost("node", runner).open_read(disk)
+    told = list(reader.digests(PIECE, "sha256"))
+    rate = SIZE / (time.monotonic() - started) / 1e6
+    with capsys.disabled():
+        print(f"\n3 GiB hashed on the node at {rate:.0f} MB/s")  # noqa: T201
+    assert told == [
+        hashlib.sha256(offset.to_bytes(8, "big") + block[8:]).digest()
+        for offset in range(0, SIZE, PIECE)
+    ]
+
+
+@pytest.mark.slow
 def test_a_read_killed_midway_is_a_clear_error_and_never_short(server, runner, disk):
     reader = LinuxHost("node", runner).open_read(disk)
     session = int(runner.run("echo $PPID").stdout)
