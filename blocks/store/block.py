@@ -7,6 +7,9 @@ from typing import Literal
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.store.base import Store
+from blocks.store.clients import BucketSettings, open_store
+
 
 class Bucket(Block):
     """A bucket in S3 or IBM Cloud Object Storage, and how to enter it."""
@@ -38,3 +41,29 @@ class Bucket(Block):
     passphrase: SecretStr = Field(
         default=SecretStr(""), description="CLIENT: opens the keyring, for restores."
     )
+
+    def get_settings(self) -> BucketSettings:
+        """Return how to enter the bucket."""
+        prefix = self.prefix.strip("/")
+        return BucketSettings(
+            bucket=self.bucket,
+            provider=self.provider,
+            prefix=f"{prefix}/" if prefix else "",
+            endpoint=self.endpoint,
+            region=self.region,
+            access_key=self.access_key,
+            secret_key=self.secret_key.get_secret_value(),
+            profile=self.aws_profile,
+            role_arn=self.role_arn,
+            api_key=self.api_key.get_secret_value(),
+            service_instance_id=self.service_instance_id,
+            iam_endpoint=self.iam_endpoint,
+            ca_file=self.ca_file,
+            encryption=self.encryption,
+            kms_key_id=self.kms_key_id,
+            customer_key=self.customer_key.get_secret_value(),
+        )
+
+    def get_store(self) -> Store:
+        """Open the bucket. Makes no request."""
+        return open_store(self.get_settings())

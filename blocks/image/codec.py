@@ -1,0 +1,131 @@
+"""Extents into one frame, and back: compress, seal, prove decodable.
+
+A codec belongs to one thread: zstd contexts are kept between frames and are not shared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import zstandard
+
+from blocks.errors import CorruptData, WrongKey
+from blocks.image.cipher import FramePlace, ObjectOpener, ObjectSealer
+from blocks.image.digest import Digester
+from blocks.image.layout import FrameHeader, FrameKind
+
+Buffer = bytes | bytearray | memoryview
+
+PROBE_PIECE_BYTES = 4096
+PROBE_STEP_BYTES = 128 * 1024
+PROBE_KEEPS = 0.97
+"""A frame whose sampled pieces shrink to no less than this share is stored uncompressed."""
+
+FAST_LEVEL = -100
+"""zstd's quickest way through data that does not shrink: raw blocks, checksum included."""
+
+
+class Codec:
+    """Encodes and decodes frames on one thread."""
+
+    def __init__(self, *, level: int = 1, compress: bool = True) -> None:
+        self._compress = compress
+        self._compressor = zstandard.ZstdCompressor(
+            level=level, write_content_size=True, write_checksum=True
+        )
+        self._fast = zstandard.ZstdCompressor(
+            level=FAST_LEVEL, write_content_size=True, write_checksum=True
+        )
+        self._probe = zstandard.ZstdCompressor(level=1, write_checksum=False)
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def encode(self, plain: memoryview) -> bytes:
+        """Return a zstd frame of the bytes, after decoding it again and comparing.
+
+        Raises:
+            CorruptData: the compressor wrote what does not decode to its input; nothing of it has
+                left this machine.
+        """
+        worthwhile = self._compress and self._shrinks(plain)
+        frame = (self._compressor if worthwhile else self._fast).compress(plain)
+        again = self._decompressor.decompress(frame, max_output_size=len(plain))
+        if not same_bytes(again, plain):
+            raise CorruptData(
+                "a frame just compressed does not decode to its input",
+                hint="Memory or processor of this machine are faulty: do not trust it.",
+            )
+        return frame
+
+    def decode(self, frame: Buffer, plain_bytes: int) -> bytes:
+        """Return the plain bytes of a zstd frame.
+
+        Raises:
+            CorruptData: it is damaged, or has another length.
+        """
+        try:
+            plain = self._decompressor.decompress(frame, max_output_size=plain_bytes)
+        except zstandard.ZstdError as error:
+            raise CorruptData(f"a frame does not decompress: {error}") from error
+        if len(plain) != plain_bytes:
+            raise CorruptData(f"a frame decodes to {len(plain)} bytes instead of {plain_bytes}")
+        return plain
+
+    def _shrinks(self, plain: memoryview) -> bool:
+        if len(plain) < 4 * PROBE_PIECE_BYTES:
+            return True
+        pieces = [
+            plain[at : at + PROBE_PIECE_BYTES] for at in range(0, len(plain), PROBE_STEP_BYTES)
+        ]
+        sample = b"".join(pieces)
+        return len(self._probe.compress(sample)) < PROBE_KEEPS * len(sample)
+
+
+def same_bytes(one: Buffer, other: Buffer) -> bool:
+    """Say whether two buffers are equal, without holding the interpreter lock for long."""
+    if len(one) != len(other):
+        return False
+    words = len(one) // 8 * 8
+    left, right = memoryview(one), memoryview(other)
+    return bool(
+        np.array_equal(
+            np.frombuffer(left[:words], dtype=np.uint64),
+            np.frombuffer(right[:words], dtype=np.uint64),
+        )
+    ) and bytes(left[words:]) == bytes(right[words:])
+
+
+def seal_frame(frame: bytes, sealer: ObjectSealer, place: FramePlace) -> bytes:
+    """Return a frame as it is stored when encrypted, after opening it again and comparing.
+
+    Raises:
+        CorruptData: what was sealed does not open to its input; nothing of it has left.
+    """
+    sealed = sealer.seal(place, frame)
+    if sealer.open(place, sealed) != frame:
+        raise CorruptData("a frame just sealed does not open to its input")
+    return sealed
+
+
+def open_frame(
+    header: FrameHeader, payload: memoryview, opener: ObjectOpener | None, volume: str
+) -> Buffer:
+    """Return the zstd frame in a stored payload.
+
+    Raises:
+        CorruptData: it does not authenticate, or is no frame of data.
+        WrongKey: it is sealed and there is no key for it.
+    """
+    if header.kind is FrameKind.ZSTD:
+        return payload
+    if header.kind is not FrameKind.SEALED:
+        raise CorruptData("a run of zeros stands where a frame of data should be")
+    if opener is None:
+        raise WrongKey("the image is encrypted and no key was given")
+    place = FramePlace(volume, header.first_extent, header.extent_count)
+    return opener.open(place, payload)
+
+
+def extent_digests(digester: Digester, plain: memoryview, extent_bytes: int) -> bytes:
+    """Return the digests of the extents of a frame, one after the other."""
+    return b"".join(
+        [digester.of(plain[at : at + extent_bytes]) for at in range(0, len(plain), extent_bytes)]
+    )

@@ -1,0 +1,172 @@
+"""Read an image object by what it says of itself, without a map.
+
+Its end holds the seek table and, before it, the index: every frame with its place, and the digest
+of every extent. So a few small reads tell what an object holds (`catalog rebuild`), and a deep
+check knows what each frame must decode to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from blocks.errors import CorruptData
+from blocks.image.extents import Digests
+from blocks.image.layout import (
+    INDEX_TAIL_BYTES,
+    SEEK_FOOT_BYTES,
+    FrameKind,
+    index_bytes,
+    object_header_bytes,
+    seek_table_bytes,
+    unpack_object_header,
+    unpack_seek_table,
+)
+from blocks.image.map import Page
+from blocks.image.restore import Fetch, Piece
+from blocks.image.segments import FrameIndex, unpack_frame_index
+
+GetRange = Callable[[int, int], bytes | bytearray | memoryview]
+"""(offset, length) → exactly those bytes of the object."""
+
+HEAD_BYTES = 4096
+TAIL_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedImage:
+    """What an object says of itself."""
+
+    key: str
+    document: dict[str, Any]
+    """The header: volume, name, folder, size, extent size, kind, labels."""
+    index: FrameIndex
+    header_bytes: int
+    """Length of the header: the first frame follows."""
+    end_of_frames: int
+    """Offset at which the index begins."""
+
+    def digest_starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return where each frame's digests begin in the index; a zero run has none."""
+        stored = self.index.frames["kind"] != FrameKind.ZERO
+        counts = np.where(stored, self.index.frames["count"], 0).astype(np.int64)
+        starts: np.ndarray[Any, np.dtype[np.int64]] = np.cumsum(counts) - counts
+        return starts
+
+
+def scan_object(key: str, size_bytes: int, get_range: GetRange) -> ScannedImage:
+    """Read an object's header, seek table and index.
+
+    Raises:
+        UnknownFormat: not an image of ours (a raw `.img` has no index).
+        CorruptData: its own parts contradict each other.
+    """
+    head = bytes(get_range(0, min(HEAD_BYTES, size_bytes)))
+    header_bytes = object_header_bytes(head)
+    if header_bytes > size_bytes:
+        raise CorruptData(f"{key}: the object header is cut off")
+    if header_bytes > len(head):
+        head = bytes(get_range(0, header_bytes))
+    document = unpack_object_header(head)
+    tail = bytes(get_range(size_bytes - min(TAIL_BYTES, size_bytes), min(TAIL_BYTES, size_bytes)))
+
+    def last(length: int) -> bytes:
+        if length > size_bytes:
+            raise CorruptData(f"{key}: the end of the object is damaged")
+        if length <= len(tail):
+            return tail[len(tail) - length :]
+        return bytes(get_range(size_bytes - length, length))
+
+    table_bytes = seek_table_bytes(last(SEEK_FOOT_BYTES))
+    entries = unpack_seek_table(last(table_bytes))
+    index_length = index_bytes(last(table_bytes + INDEX_TAIL_BYTES)[:INDEX_TAIL_BYTES])
+    packed = last(table_bytes + index_length)[:index_length]
+    index = unpack_frame_index(packed)
+    end = size_bytes - table_bytes - index_length
+    _check_layout(key, index, header_bytes, end, index_length, entries)
+    return ScannedImage(key, document, index, header_bytes, end)
+
+
+def _check_layout(
+    key: str,
+    index: FrameIndex,
+    header_bytes: int,
+    end: int,
+    index_length: int,
+    entries: list[tuple[int, int]],
+) -> None:
+    """Frames must follow each other without a gap, and the seek table say the same."""
+    frames = index.frames
+    offsets = frames["offset"].astype(np.int64)
+    ends = offsets + frames["length"]
+    begins = np.concatenate(([header_bytes], ends))
+    stored = int(frames["count"][frames["kind"] != FrameKind.ZERO].sum())
+    if (
+        bool((begins[:-1] != offsets).any())
+        or begins[-1] != end
+        or stored != len(index.digests)
+        or sum(length for length, _ in entries) != end + index_length
+    ):
+        raise CorruptData(f"{key}: index and seek table contradict each other")
+
+
+def plan_scan(image: ScannedImage, fetch_bytes: int) -> list[tuple[Fetch, int]]:
+    """Return reads that cover all frames in order, each with the row of its first frame."""
+    fetches: list[tuple[Fetch, int]] = []
+    pieces: list[Piece] = []
+    start = image.header_bytes
+    first_row = 0
+    rows = image.index.frames[["first", "count", "offset", "length"]].tolist()
+    for row, (first, count, offset, length) in enumerate(rows):
+        if pieces and offset + length - start > fetch_bytes:
+            fetches.append((_fetch(image.key, start, pieces), first_row))
+            pieces, start, first_row = [], offset, row
+        pieces.append(Piece(offset, length, first, count, ((first, count),)))
+    if pieces:
+        fetches.append((_fetch(image.key, start, pieces), first_row))
+    return fetches
+
+
+def _fetch(key: str, start: int, pieces: list[Piece]) -> Fetch:
+    last = pieces[-1]
+    return Fetch(key, start, last.offset + last.length - start, tuple(pieces))
+
+
+def contradictions(image: ScannedImage, page: Page, page_first: int) -> list[tuple[int, int]]:
+    """Return the runs (first, count) of a page which this object does not hold as the map says."""
+    if image.key not in page.objects:
+        return []
+    number = page.objects.index(image.key)
+    rows = page.runs[page.runs["object"] == number]
+    offsets = image.index.frames["offset"]
+    at = np.searchsorted(offsets, rows["offset"])
+    starts = image.digest_starts()
+    wrong = []
+    for frame, row in zip(at.tolist(), rows.tolist(), strict=True):
+        first, count, _, skip, frame_count, length, offset = row
+        run = (page_first + first, count)
+        if frame >= len(offsets):
+            wrong.append(run)
+            continue
+        found = image.index.frames[frame]
+        expected = (offset, length, frame_count, page_first + first - skip)
+        if (
+            expected
+            != (
+                int(found["offset"]),
+                int(found["length"]),
+                int(found["count"]),
+                int(found["first"]),
+            )
+            or found["kind"] == FrameKind.ZERO
+        ):
+            wrong.append(run)
+            continue
+        begin = int(starts[frame]) + skip
+        held: Digests = image.index.digests[begin : begin + count]
+        if not np.array_equal(held, page.digests[first : first + count]):
+            wrong.append(run)
+    return wrong
