@@ -1,0 +1,369 @@
+"""Where strangers meet: a disk, the image engine and a store, each in one expression.
+
+No Prefect here, so that the plumbing commands, the tests and a worst day without a server use the
+very code the flows use. Threads are bounded by the settings; memory is about
+`part_bytes * (uploads + 2) + frame * (2 * encoders + 6)`, whatever the size of the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from blocks.catalog.point import PageRef, StoredObject, VolumeImage
+from blocks.errors import (
+    CorruptData,
+    FlashvaultError,
+    ObjectChanged,
+    ObjectMissing,
+    UnknownFormat,
+)
+from blocks.host.base import Reader
+from blocks.image.capture import Capture, CapturePlan, MapPage
+from blocks.image.cipher import Cipher
+from blocks.image.digest import Algorithm, Digester
+from blocks.image.extents import Geometry
+from blocks.image.map import Page
+from blocks.image.segments import Part
+from blocks.store.base import Store
+from blocks.units import GIB, KIB, MIB
+from tasks.transfer import Progress, Uploader, load_page
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """How to cut, encode and upload a volume."""
+
+    extent_bytes: int = 256 * KIB
+    frame_extents: int = 16
+    level: int = 1
+    compress: bool = True
+    part_bytes: int = 32 * MIB
+    encoders: int | None = None
+    """Threads that encode; None means one a core."""
+    uploads: int = 3
+    segment_bytes: int = 64 * GIB
+    cipher: Cipher | None = None
+    digest: Algorithm = "blake3"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Written into the header of every object, for a catalogue rebuilt from images alone."""
+
+    @property
+    def digester(self) -> Digester:
+        """What makes the digests of extents."""
+        if self.cipher is not None:
+            return Digester("blake3-keyed", self.cipher.digest_key)
+        return Digester(self.digest)
+
+    @property
+    def codec(self) -> str:
+        """As a restore point names it."""
+        packed = f"zstd-{self.level}" if self.compress else "none"
+        return packed if self.cipher is None else f"{packed}+aes-256-gcm"
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one capture has stored: everything a `VolumeImage` needs to know of its bytes."""
+
+    is_full: bool
+    warning: str
+    """Why a full was made although a parent was given; empty otherwise."""
+    size_bytes: int
+    extent_bytes: int
+    map_digest: str
+    pages: tuple[PageRef, ...]
+    read_bytes: int
+    zero_bytes: int
+    changed_bytes: int
+    stored_bytes: int
+    image_keys: tuple[str, ...]
+    objects: tuple[StoredObject, ...]
+    """Every image object the map refers to, own and earlier."""
+    kept_bytes: int = 0
+    """Of an earlier, interrupted try."""
+
+
+Parent = tuple[VolumeImage, Sequence[StoredObject]]
+
+
+def capture_volume(
+    reader: Reader,
+    store: Store,
+    *,
+    folder: str,
+    name: str,
+    uid: str,
+    parent: Parent | None,
+    settings: CaptureSettings,
+    stop: threading.Event,
+    progress: Progress,
+) -> Captured:
+    """Store a volume: in full, or what differs from the parent.
+
+    Called again with the same folder and name on the same snapshot it goes on where an interrupted
+    try has stopped: parts already stored are compared with their checksums and kept.
+
+    Args:
+        reader: the snapshot's disk.
+        store: where to.
+        folder: of the restore point in the making; ends in `/` and is never used by another.
+        name: of the image, without suffix.
+        uid: vdisk UID of the volume.
+        parent: the volume in the parent point, and that point's objects; None makes a full.
+        settings: how.
+        stop: set it to stop between two batches.
+        progress: polled by displays.
+
+    Raises:
+        Stopped: as asked; what is uploaded stays for another try.
+        HostError: the disk cannot be read whole.
+        StoreError: the store did not take it.
+    """
+    geometry = Geometry(reader.size_bytes, settings.extent_bytes)
+    warning = ""
+    if parent is not None:
+        warning = _why_unusable(parent, geometry, uid, store, settings)
+        if warning:
+            log.warning("captured in full volume=%s because %s", uid, warning)
+            parent = None
+    if settings.cipher is not None:
+        name = _unused_name(store, folder, name)
+    progress.begin(name, geometry.size_bytes)
+    plan = _plan(geometry, folder, name, uid, parent is None, settings)
+    parent_pages = _PageReader(parent[0].pages, store, settings.cipher) if parent else None
+    capture = Capture(
+        reader,
+        plan,
+        parent=parent_pages,
+        stop=stop,
+        on_read=progress.add,
+    )
+    # Parts are for objects that are new; encrypted ones never repeat, so they are not compared.
+    with Uploader(
+        store,
+        folder=f"{folder}{name}",
+        uploads=settings.uploads,
+        give_back=capture.buffers.give_back,
+        progress=progress,
+        can_resume=settings.cipher is None,
+    ) as uploader:
+        shelf = _Pages(parent[0].pages if parent else (), uploader, plan, settings.cipher)
+        for output in capture.outputs():
+            if isinstance(output, Part):
+                uploader.put(output)
+            else:
+                shelf.add(output)
+        own = uploader.finish()
+        pages, page_bytes, keys = shelf.finish()
+        kept = uploader.kept_bytes
+    counts = capture.counts
+    log.info(
+        "captured volume=%s read=%d zero=%d changed=%d stored=%d",
+        uid,
+        counts.read_bytes,
+        counts.zero_bytes,
+        counts.changed_bytes,
+        counts.stored_bytes + page_bytes,
+    )
+    return Captured(
+        is_full=plan.is_full,
+        warning=warning,
+        size_bytes=geometry.size_bytes,
+        extent_bytes=geometry.extent_bytes,
+        map_digest=counts.map_digest,
+        pages=pages,
+        read_bytes=counts.read_bytes,
+        zero_bytes=counts.zero_bytes,
+        changed_bytes=counts.changed_bytes,
+        stored_bytes=counts.stored_bytes + page_bytes,
+        image_keys=tuple(counts.object_keys),
+        objects=_objects(own, parent[1] if parent else (), keys),
+        kept_bytes=kept,
+    )
+
+
+def _plan(
+    geometry: Geometry,
+    folder: str,
+    name: str,
+    uid: str,
+    is_full: bool,
+    settings: CaptureSettings,
+) -> CapturePlan:
+    document: dict[str, Any] = {
+        "volume": uid,
+        "name": name,
+        "folder": folder,
+        "size_bytes": geometry.size_bytes,
+        "extent_bytes": geometry.extent_bytes,
+        "segment_bytes": settings.segment_bytes,
+        "kind": "full" if is_full else "incremental",
+        "digest": settings.digester.algorithm,
+        "codec": settings.codec,
+        "labels": dict(settings.labels),
+    }
+    return CapturePlan(
+        geometry=geometry,
+        name=f"{folder}{name}",
+        volume_uid=uid,
+        document=document,
+        is_full=is_full,
+        frame_extents=settings.frame_extents,
+        level=settings.level,
+        compress=settings.compress,
+        part_bytes=settings.part_bytes,
+        part_buffers=settings.uploads + 2,
+        segment_bytes=settings.segment_bytes,
+        encoders=settings.encoders or os.cpu_count() or 1,
+        cipher=settings.cipher,
+        digester=settings.digester,
+    )
+
+
+def _why_unusable(
+    parent: Parent, geometry: Geometry, uid: str, store: Store, settings: CaptureSettings
+) -> str:
+    """Say why a parent cannot be built on; empty if it can."""
+    image, objects = parent
+    if image.uid != uid:
+        return f"the parent is of volume {image.uid}"
+    if image.size_bytes != geometry.size_bytes:
+        return f"the volume had {image.size_bytes} bytes and has {geometry.size_bytes}"
+    if image.extent_bytes != geometry.extent_bytes:
+        return f"the extent size was {image.extent_bytes} and is {geometry.extent_bytes}"
+    try:
+        return _why_unreadable(image, objects, geometry, store, settings)
+    except (CorruptData, ObjectMissing, ObjectChanged, UnknownFormat) as error:
+        return str(error)
+
+
+def _why_unreadable(
+    image: VolumeImage,
+    objects: Sequence[StoredObject],
+    geometry: Geometry,
+    store: Store,
+    settings: CaptureSettings,
+) -> str:
+    """Say what is wrong with a parent's map and objects; empty if nothing is."""
+    digester = settings.digester
+    running = digester.new()
+    known = {stored.key: stored for stored in objects}
+    wanted: set[str] = set()
+    read = _PageReader(image.pages, store, settings.cipher)
+    if len(image.pages) != geometry.page_count:
+        return "the parent's map is not complete"
+    for index in range(geometry.page_count):
+        page = read(index)
+        if (image.pages[index].first_extent, page.extent_count) != geometry.page(index):
+            return "the parent's map is not complete"
+        if page.algorithm != digester.algorithm:
+            return f"the parent's digests are {page.algorithm}"
+        running.update(page.digests.tobytes())
+        wanted |= set(page.objects)
+    if running.digest().hex() != image.map_digest:
+        return "the parent's map has another digest than its point says"
+    for key in sorted(wanted):
+        if key not in known:
+            return f"the parent's point does not list {key}"
+        info = store.head(key)
+        if (info.size_bytes, info.etag) != (known[key].size_bytes, known[key].etag):
+            return f"{key} is not the object the parent's point lists"
+    return ""
+
+
+class _PageReader:
+    """Pages of a map by index. Pages that are one object are read once in a row."""
+
+    def __init__(self, refs: Sequence[PageRef], store: Store, cipher: Cipher | None) -> None:
+        self._refs = refs
+        self._store = store
+        self._cipher = cipher
+        self._last: tuple[str, Page] | None = None
+
+    def __call__(self, index: int) -> Page:
+        ref = self._refs[index]
+        last = self._last
+        if (
+            last is not None
+            and last[0] == ref.object.key
+            and (last[1].extent_count == ref.extent_count)
+        ):
+            return last[1]
+        page = load_page(self._store, ref, self._cipher)
+        self._last = (ref.object.key, page)
+        return page
+
+
+class _Pages:
+    """Collects the pages of a capture: new ones uploaded, unchanged ones referred to."""
+
+    def __init__(
+        self,
+        parent: Sequence[PageRef],
+        uploader: Uploader,
+        plan: CapturePlan,
+        cipher: Cipher | None,
+    ) -> None:
+        self._parent = parent
+        self._uploader = uploader
+        self._plan = plan
+        self._cipher = cipher
+        self._stored: dict[str, Future[StoredObject]] = {}
+        self._pages: list[PageRef | tuple[str, int, int]] = []
+        self._keys: set[str] = set()
+        self._unchanged: list[int] = []
+
+    def add(self, output: MapPage) -> None:
+        if output.page is None:
+            self._pages.append(self._parent[output.index])
+            self._keys.update(output.objects)
+            return
+        self._keys.update(output.page.objects)
+        plain = output.page.pack()
+        key = f"{self._plan.name}.{Digester().of(plain).hex()[:32]}.map"
+        if key not in self._stored:
+            data = plain if self._cipher is None else self._cipher.seal_document(key, plain)
+            self._stored[key] = self._uploader.put_page(key, data)
+        first, count = self._plan.geometry.page(output.index)
+        self._pages.append((key, first, count))
+
+    def finish(self) -> tuple[tuple[PageRef, ...], int, set[str]]:
+        """Return the pages, the bytes of new ones, and the keys they refer to."""
+        stored = {key: future.result() for key, future in self._stored.items()}
+        pages = tuple(
+            page
+            if isinstance(page, PageRef)
+            else PageRef(object=stored[page[0]], first_extent=page[1], extent_count=page[2])
+            for page in self._pages
+        )
+        return pages, sum(page.size_bytes for page in stored.values()), self._keys
+
+
+def _objects(
+    own: Sequence[StoredObject], earlier: Sequence[StoredObject], keys: set[str]
+) -> tuple[StoredObject, ...]:
+    known = {stored.key: stored for stored in [*earlier, *own]}
+    # An object of ours may hold records of zeros only, which no map refers to.
+    wanted = keys | {stored.key for stored in own}
+    return tuple(known[key] for key in sorted(wanted))
+
+
+def _unused_name(store: Store, folder: str, name: str) -> str:
+    """Return the name, or a variant if an earlier try has completed objects under it.
+
+    A sealed object cannot be compared with what would be sealed now, and no key is written twice.
+    """
+    taken = {found.key for found in store.list(f"{folder}{name}.")}
+    candidates = [name, *(f"{name}.try{number}" for number in range(2, 100))]
+    for candidate in candidates:
+        if not any(key.startswith(f"{folder}{candidate}.") for key in taken):
+            return candidate
+    raise FlashvaultError(f"{folder}{name} was tried too often")

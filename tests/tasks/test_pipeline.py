@@ -1,0 +1,308 @@
+"""restore∘capture is the identity, and nothing damaged is ever restored in silence."""
+
+import random
+import shutil
+import subprocess
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blocks.catalog.point import VolumeImage
+from blocks.errors import CorruptData, FlashvaultError, ShortRead
+from blocks.store.memory import MemoryStore
+from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.recovery import read_range, restore_volume, verify_volume
+from tasks.transfer import Progress
+
+EXTENT = 4096
+UID = "6005076400810000000000000000000A"
+SMALL = CaptureSettings(
+    extent_bytes=EXTENT, frame_extents=4, part_bytes=5 << 20, encoders=2, uploads=2
+)
+
+
+class Disk:
+    """A disk in memory."""
+
+    def __init__(self, data):
+        self.data = bytearray(data)
+
+    @property
+    def size_bytes(self):
+        return len(self.data)
+
+    def read_into(self, offset, buffer):
+        if offset + len(buffer) > len(self.data):
+            raise ShortRead("past the end")
+        buffer[:] = self.data[offset : offset + len(buffer)]
+
+    def data_runs(self):
+        yield 0, len(self.data)
+
+    def write(self, offset, data):
+        assert offset + len(data) <= len(self.data)
+        self.data[offset : offset + len(data)] = data
+
+    def zero(self, offset, length):
+        self.write(offset, bytes(length))
+
+    def flush(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def capture(data, store, folder, parent=None, how=SMALL, disk=None):
+    captured = capture_volume(
+        disk or Disk(data),
+        store,
+        folder=folder,
+        name="c_RG_VG_hdisk1.x",
+        uid=UID,
+        parent=parent,
+        settings=how,
+        stop=threading.Event(),
+        progress=Progress(),
+    )
+    image = VolumeImage(
+        name="v",
+        uid=UID,
+        size_bytes=captured.size_bytes,
+        disk="hdisk1",
+        extent_bytes=captured.extent_bytes,
+        map_digest=captured.map_digest,
+        pages=captured.pages,
+        read_bytes=captured.read_bytes,
+        zero_bytes=captured.zero_bytes,
+        changed_bytes=captured.changed_bytes,
+        stored_bytes=captured.stored_bytes,
+        image_keys=captured.image_keys,
+    )
+    return (image, captured.objects), captured
+
+
+def restore(taken, store, *, dirty=b"\xaa", journal=None, **how):
+    image, objects = taken
+    target = Disk(dirty * image.size_bytes)
+    done = restore_volume(
+        image,
+        objects,
+        store,
+        target,
+        journal=journal,
+        stop=threading.Event(),
+        progress=Progress(),
+        **how,
+    )
+    return bytes(target.data), done
+
+
+def verify(taken, store, *, deep=True):
+    return verify_volume(
+        *taken, store, deep=deep, sample=None, stop=threading.Event(), progress=Progress()
+    )
+
+
+def volume(dice, size):
+    """Make a volume of zeros, repetition and noise in runs of all lengths."""
+    data = bytearray()
+    while len(data) < size:
+        length = dice.choice([100, EXTENT, 3 * EXTENT, 17 * EXTENT, 12345])
+        kind = dice.randrange(3)
+        data += (bytes(length), b"text " * (length // 5 + 1), dice.randbytes(length))[kind]
+    return bytes(data[:size])
+
+
+def changed(dice, data):
+    """Change some of a volume: bytes, runs, and runs that become zero."""
+    after = bytearray(data)
+    for _ in range(dice.randrange(1, 6)):
+        at = dice.randrange(len(data))
+        length = min(dice.choice([1, 500, EXTENT, 9 * EXTENT]), len(data) - at)
+        after[at : at + length] = bytes(length) if dice.random() < 0.4 else dice.randbytes(length)
+    return bytes(after)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 60 * EXTENT), st.booleans())
+def test_what_was_captured_is_restored(seed, size, compress):
+    data = volume(random.Random(seed), size)
+    store = MemoryStore()
+    how = CaptureSettings(
+        extent_bytes=EXTENT, frame_extents=4, part_bytes=5 << 20, encoders=2, compress=compress
+    )
+    taken, _ = capture(data, store, "RG/1/", how=how)
+    assert restore(taken, store)[0] == data
+    assert not verify(taken, store).damaged
+    assert read_range(*taken, store, size // 3, size // 2) == data[size // 3 :][: size // 2]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40 * EXTENT))
+def test_every_point_of_a_chain_comes_back(seed, size):
+    dice = random.Random(seed)
+    data = volume(dice, size)
+    store = MemoryStore()
+    chain, parent = [], None
+    for number in range(20):
+        taken, _ = capture(data, store, f"RG/{number:02}/", parent)
+        chain.append((data, taken))
+        parent, data = taken, changed(dice, data)
+    dice.shuffle(chain)
+    for expected, taken in chain:
+        assert restore(taken, store, dirty=dice.randbytes(1))[0] == expected
+
+
+def test_nothing_changed_stores_no_frame():
+    data = volume(random.Random(1), 50 * EXTENT)
+    store = MemoryStore()
+    first, _ = capture(data, store, "RG/1/")
+    before = {info.key for info in store.list()}
+    second, counts = capture(data, store, "RG/2/", first)
+    assert counts.changed_bytes == 0
+    assert counts.image_keys == ()
+    assert {info.key for info in store.list()} == before
+    assert second[0].map_digest == first[0].map_digest
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_a_flipped_byte_anywhere_is_found(data):
+    dice = random.Random(data.draw(st.integers(0, 2**32)))
+    store = MemoryStore()
+    first, _ = capture(volume(dice, 30 * EXTENT), store, "RG/1/")
+    taken, _ = capture(changed(dice, volume(dice, 30 * EXTENT)), store, "RG/2/", first)
+    keys = sorted({item.key for item in taken[1]} | {page.object.key for page in taken[0].pages})
+    key = data.draw(st.sampled_from(keys))
+    body = bytearray(store.get(key))
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at] ^= 1 << data.draw(st.integers(0, 7))
+    store.delete([key])
+    store.put(key, bytes(body))
+    assert verify(taken, store).damaged
+
+
+def damage(store, taken, at_share):
+    """Change one byte of the image object, under the ETag the point has recorded."""
+    image, objects = taken
+    key = image.image_keys[0]
+    body = bytearray(store.get(key))
+    body[int(len(body) * at_share)] ^= 1
+    store.delete([key])
+    info = store.put(key, bytes(body))
+    pinned = tuple(
+        item.model_copy(update={"etag": info.etag}) if item.key == key else item
+        for item in objects
+    )
+    return image, pinned
+
+
+def test_damaged_bytes_are_never_restored_in_silence():
+    data = random.Random(2).randbytes(40 * EXTENT)
+    store = MemoryStore()
+    taken, _ = capture(data, store, "RG/1/")
+    damaged = damage(store, taken, 0.5)
+    with pytest.raises(CorruptData):
+        restore(damaged, store)
+    restored, done = restore(damaged, store, allow_bad=True)
+    assert done.bad
+    bad = set()
+    for offset, length in done.bad:
+        bad |= set(range(offset, offset + length))
+        assert restored[offset : offset + length] == bytes(length)
+    assert all(restored[i] == data[i] for i in range(len(data)) if i not in bad)
+    assert len(bad) <= 4 * EXTENT, "one frame, not more"
+
+
+def test_a_restore_goes_on_where_it_was_killed(tmp_path):
+    data = random.Random(3).randbytes(64 * EXTENT)
+    store = MemoryStore()
+    (image, objects), _ = capture(data, store, "RG/1/")
+    target = Disk(b"\xaa" * len(data))
+    journal = tmp_path / "journal"
+    full, half = target.write, []
+
+    def until_half(offset, piece):
+        if len(half) > 7:
+            raise FlashvaultError("killed")
+        half.append(offset)
+        full(offset, piece)
+
+    target.write = until_half
+    common = {"journal": journal, "stop": threading.Event(), "progress": Progress(), "workers": 1}
+    with pytest.raises(FlashvaultError, match="killed"):
+        restore_volume(image, objects, store, target, **common)
+    target.write = full
+    target.data[half[0]] ^= 1  # what the journal claims is not believed
+    done = restore_volume(image, objects, store, target, **common)
+    assert bytes(target.data) == data
+    assert done.skipped_bytes >= (len(half) - 2) * 4 * EXTENT
+    assert done.read_bytes < image.stored_bytes
+    assert not journal.exists()
+
+
+def test_a_parent_of_another_size_makes_a_full_and_says_why():
+    store = MemoryStore()
+    first, _ = capture(bytes(10 * EXTENT), store, "RG/1/")
+    _, counts = capture(b"x" * 11 * EXTENT, store, "RG/2/", first)
+    assert counts.is_full
+    assert "bytes" in counts.warning
+
+
+def test_a_parent_whose_object_is_gone_makes_a_full_and_says_why():
+    data = random.Random(4).randbytes(10 * EXTENT)
+    store = MemoryStore()
+    first, _ = capture(data, store, "RG/1/")
+    store.delete(first[0].image_keys)
+    second, counts = capture(data, store, "RG/2/", first)
+    assert counts.is_full
+    assert counts.warning
+    assert restore(second, store)[0] == data
+
+
+def test_a_disk_that_ends_early_is_an_error():
+    class Shorter(Disk):
+        size_bytes = 20 * EXTENT
+
+    with pytest.raises(ShortRead):
+        capture(b"", MemoryStore(), "RG/1/", disk=Shorter(bytes(19 * EXTENT)))
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
+def test_stock_zstd_restores_a_full(tmp_path):
+    data = volume(random.Random(5), 100 * EXTENT + 17)
+    store = MemoryStore()
+    (image, _), _ = capture(data, store, "RG/1/")
+    [key] = image.image_keys
+    path = tmp_path / "image.zst"
+    path.write_bytes(store.get(key))
+    subprocess.run(["zstd", "-tq", str(path)], check=True)
+    done = subprocess.run(["zstd", "-dcq", str(path)], check=True, capture_output=True)
+    assert done.stdout == data
+
+
+def test_pyzstd_reads_random_ranges_of_a_full(tmp_path):
+    pyzstd = pytest.importorskip("pyzstd")
+    dice = random.Random(6)
+    data = volume(dice, 80 * EXTENT)
+    store = MemoryStore()
+    (image, _), _ = capture(data, store, "RG/1/")
+    path = tmp_path / "image.zst"
+    path.write_bytes(store.get(image.image_keys[0]))
+    with pyzstd.SeekableZstdFile(str(path)) as file:
+        for _ in range(30):
+            at = dice.randrange(len(data))
+            file.seek(at)
+            assert file.read(5000) == data[at : at + 5000]
+
+
+def test_without_compression_the_image_is_the_disk(tmp_path):
+    data = volume(random.Random(7), 33 * EXTENT + 5)
+    store = MemoryStore()
+    how = CaptureSettings(extent_bytes=EXTENT, frame_extents=4, compress=False)
+    (image, _), _ = capture(data, store, "RG/1/", how=how)
+    assert image.image_keys[0].endswith(".img")
+    assert store.get(image.image_keys[0]) == data
