@@ -7,6 +7,12 @@ from typing import Literal
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.host.aix import AixHost
+from blocks.host.base import Host
+from blocks.host.linux import LinuxHost
+from blocks.ssh import LocalRunner, Runner, SshRunner, SshTarget
+from blocks.sshkeys import private_key
+
 
 class Node(Block):
     """A machine that sees the volumes as disks: an AIX or Linux node, over SSH or this one."""
@@ -32,3 +38,36 @@ class Node(Block):
         default="/dev/disk/by-id",
         description="Linux: where disks are found by WWID; multipath names are preferred.",
     )
+
+    def get_runner(self) -> Runner:
+        """Return what runs commands on the node; the first one opens the connection."""
+        if self.is_local:
+            return LocalRunner()
+        return SshRunner(
+            SshTarget(
+                addresses=tuple(self.addresses),
+                user=self.user,
+                port=self.port,
+                host_key=self.host_key,
+                private_key=private_key(self.private_key.get_secret_value(), self.private_key_file),
+                password=self.password.get_secret_value() or None,
+                registered_as=f"node {self.name}",
+            )
+        )
+
+    def get_host(self, runner: Runner | None = None, *, is_standalone: bool = False) -> Host:
+        """Return the node as a host.
+
+        Args:
+            runner: what runs its commands; a new one if not given.
+            is_standalone: no cluster software decides where its resource groups run.
+        """
+        runner = runner or self.get_runner()
+        if self.os == "aix":
+            return AixHost(self.name, runner)
+        return LinuxHost(
+            self.name,
+            runner,
+            device_directory=self.device_directory,
+            is_standalone=is_standalone,
+        )

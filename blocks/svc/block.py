@@ -5,6 +5,10 @@ from __future__ import annotations
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.ssh import SshTarget
+from blocks.sshkeys import private_key
+from blocks.svc.client import SvcClient, connect
+
 
 class SvcSystem(Block):
     """An IBM SVC or Storage Virtualize array: where it answers, and who may enter."""
@@ -28,3 +32,17 @@ class SvcSystem(Block):
         default="", description="Or the path of one on every machine that runs backups."
     )
     password: SecretStr = Field(default=SecretStr(""), description="Used when there is no key.")
+
+    def get_client(self) -> SvcClient:
+        """Make a client for the array; the first command opens the connection."""
+        return connect(
+            SshTarget(
+                addresses=tuple(self.addresses),
+                user=self.user,
+                port=self.port,
+                host_key=self.host_key,
+                private_key=private_key(self.private_key.get_secret_value(), self.private_key_file),
+                password=self.password.get_secret_value() or None,
+                registered_as=f"storage_system {self.name}",
+            )
+        )

@@ -1,0 +1,164 @@
+"""Open what a configuration names: arrays, hosts, buckets.
+
+What is wanted comes from the XML file, or, on a worker without one, from the copy `flashvault
+apply` keeps in Prefect. Secrets come from Prefect blocks; when no server answers, from the
+environment and key files, so that a restore works while everything else is down.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.variables import Variable
+
+from blocks.errors import ConfigError
+from blocks.host.base import Host
+from blocks.host.block import Node
+from blocks.profile.document import config_path, load_configuration, parse_document
+from blocks.profile.model import Configuration, Platform
+from blocks.ssh import Runner
+from blocks.store.base import Store
+from blocks.store.block import Bucket
+from blocks.store.clients import open_store as open_settings
+from blocks.store.clients import parse_bucket_url
+from blocks.svc.block import SvcSystem
+from blocks.svc.client import SvcClient
+from blocks.units import slug
+
+CONFIGURATION_VARIABLE = "flashvault_configuration"
+"""The Prefect variable that holds the XML text for workers on other machines."""
+
+log = logging.getLogger(__name__)
+B = TypeVar("B", bound=Block)
+
+
+def configuration() -> Configuration:
+    """Read what is wanted: the XML file, else the copy in Prefect.
+
+    Raises:
+        ConfigError: there is neither, or it is wrong.
+    """
+    path = config_path()
+    if path.exists():
+        return load_configuration(path)
+    text = None
+    if has_api():
+        text = Variable.get(CONFIGURATION_VARIABLE, default=None)
+    if not isinstance(text, str):
+        raise ConfigError(
+            f"no configuration at {path}",
+            hint="Set FLASHVAULT_CONFIG, or begin with `flashvault add storage_system …`.",
+        )
+    return parse_document(text, source=f"variable {CONFIGURATION_VARIABLE}")
+
+
+def has_api() -> bool:
+    """Say whether this process is set up to talk to a Prefect server."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
+@contextmanager
+def array(wanted: Configuration, name: str) -> Iterator[SvcClient]:
+    """Connect to a storage system; the connection is closed on the way out."""
+    client = _system(wanted, name).get_client()
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def host(wanted: Configuration, name: str) -> Host:
+    """Return a node as a host; connections are made when they are needed."""
+    return host_and_runner(wanted, name)[0]
+
+
+def host_and_runner(wanted: Configuration, name: str) -> tuple[Host, Runner]:
+    """Return a node as a host, and what runs an operator's own commands there."""
+    node = _node(wanted, name)
+    runner = node.get_runner()
+    return node.get_host(runner, is_standalone=len(wanted.nodes) == 1), runner
+
+
+def store(wanted: Configuration, name: str) -> Store:
+    """Open a registered bucket; a URL such as `s3://bucket/prefix` opens one that is not."""
+    if "://" in name:
+        return open_settings(parse_bucket_url(name))
+    return _bucket(wanted, name).get_store()
+
+
+def _system(wanted: Configuration, name: str) -> SvcSystem:
+    asked = wanted.storage_system(name)
+    return _loaded(SvcSystem, name) or SvcSystem(
+        name=name,
+        addresses=list(asked.addresses),
+        port=asked.port,
+        user=asked.user,
+        host_key=asked.host_key,
+        private_key_file=asked.key_file,
+        password=_secret(name, "PASSWORD"),
+        private_key=_secret(name, "PRIVATE_KEY"),
+    )
+
+
+def _node(wanted: Configuration, name: str) -> Node:
+    asked = wanted.node(name)
+    return _loaded(Node, name) or Node(
+        name=name,
+        os="aix" if asked.type == Platform.AIX else "linux",
+        is_local=asked.type == Platform.LOCAL,
+        addresses=list(asked.addresses),
+        port=asked.port,
+        user=asked.user,
+        host_key=asked.host_key,
+        private_key_file=asked.key_file,
+        password=_secret(name, "PASSWORD"),
+        private_key=_secret(name, "PRIVATE_KEY"),
+        device_directory=asked.device_directory,
+    )
+
+
+def _bucket(wanted: Configuration, name: str) -> Bucket:
+    asked = wanted.bucket(name)
+    return _loaded(Bucket, name) or Bucket(
+        name=name,
+        bucket=asked.bucket_name,
+        provider="IBM" if asked.provider == "IBM" else "AWS",
+        prefix=asked.prefix,
+        endpoint=asked.endpoint or "",
+        region=asked.region,
+        access_key=os.environ.get("AWS_ACCESS_KEY_ID", ""),
+        secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
+        aws_profile=asked.aws_profile,
+        role_arn=asked.role_arn,
+        api_key=_secret(name, "API_KEY"),
+        service_instance_id=asked.service_instance_id,
+        iam_endpoint=asked.iam_endpoint or "",
+        ca_file=asked.ca_file or "",
+        passphrase=_secret(name, "PASSPHRASE"),
+    )
+
+
+def _loaded(model: type[B], name: str) -> B | None:
+    """Load a block; None when there is no server to ask, or the server has no such block."""
+    if not has_api():
+        return None
+    try:
+        return model.load(slug(name))  # type: ignore[return-value]
+    except ValueError:
+        log.info("Prefect has no %s block %s: using the environment", model.__name__, name)
+    except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
+        log.warning("Prefect does not answer (%s): using the environment", error)
+    return None
+
+
+def _secret(name: str, what: str) -> str:
+    """Read `FLASHVAULT_<WHAT>_<NAME>`, as in FLASHVAULT_PASSWORD_STORAGE1."""
+    plain = "".join(letter if letter.isalnum() else "_" for letter in name).upper()
+    return os.environ.get(f"FLASHVAULT_{what}_{plain}", "")
