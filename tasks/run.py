@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.context import FlowRunContext
@@ -16,7 +18,7 @@ from ulid import ULID
 
 from blocks.catalog.point import PointId
 from blocks.errors import FlashvaultError, Stopped
-from tasks.journal import GroupLock, Journal, Made, journal_path
+from tasks.journal import GroupLock, Journal, Made, journal_path, state_directory
 from tasks.steps import run_log
 
 Undo = Callable[[dict[str, Any]], None]
@@ -70,9 +72,12 @@ def run_of(group: str, purpose: str, undo: dict[str, Undo]) -> Iterator[Run]:
         with _stopped_by_signals(run.stop):
             try:
                 yield run
-            except BaseException:  # a cancelled run raises no Exception, and must not go on moving
+            except BaseException as error:  # a cancel is no Exception, and must end the movers too
                 run.stop.set()
+                _remember_ended(journal, is_done=False, summary=describe(error))
                 raise
+            else:
+                _remember_ended(journal, is_done=True, summary=f"{purpose} ended well")
             finally:
                 unwind(journal, undo)
     finally:
@@ -99,6 +104,29 @@ def unwind(journal: Journal, undo: dict[str, Undo]) -> list[Made]:
     else:
         journal.finish()
     return stuck
+
+
+def ended_runs() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the Prefect runs that ended on this machine and may not have been able to say so."""
+    for path in sorted((state_directory() / "ended").glob("*.json")):
+        yield path.stem, json.loads(path.read_text())
+
+
+def forget_ended(flow_run: str) -> None:
+    """Forget a run whose state in Prefect is right."""
+    (state_directory() / "ended" / f"{flow_run}.json").unlink(missing_ok=True)
+
+
+def _remember_ended(journal: Journal, *, is_done: bool, summary: str) -> None:
+    flow_run = journal.facts.get("flow_run")
+    if not flow_run:
+        return
+    directory = state_directory() / "ended"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    facts = {"is_done": is_done, "summary": summary, "ended_at": datetime.now(UTC).isoformat()}
+    partial = directory / f"{flow_run}.partial"
+    partial.write_text(json.dumps(facts))
+    partial.rename(directory / f"{flow_run}.json")
 
 
 def flow_run_id() -> str:

@@ -17,6 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
 from tasks.retries import FIRST_WAIT_S, JITTER, RETRIES, retry_condition, with_retries
@@ -27,6 +28,9 @@ R_co = TypeVar("R_co", covariant=True)
 
 SIDE_BY_SIDE = 8
 """Steps of one run that may run at once: volumes being captured or restored."""
+
+CONTROL_S = 900.0
+"""A step that only asks and decides is given up after this long."""
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,13 @@ class Step(Generic[P, R]):
     """One step of a flow."""
 
     def __init__(
-        self, function: Callable[P, R], *, name: str, retries: int, tags: set[str]
+        self,
+        function: Callable[P, R],
+        *,
+        name: str,
+        retries: int,
+        tags: set[str],
+        timeout_s: float | None,
     ) -> None:
         self.function = function
         self.retries = retries
@@ -57,6 +67,9 @@ class Step(Generic[P, R]):
             retry_delay_seconds=cast("Any", exponential_backoff(backoff_factor=FIRST_WAIT_S)),
             retry_jitter_factor=JITTER,
             retry_condition_fn=retry_condition,
+            # A last net only: a step blocked in a system call is not interrupted by it. Every
+            # socket, channel and child process has a deadline of its own.
+            timeout_seconds=timeout_s,
             persist_result=False,
             tags=tags,
         )(function)
@@ -90,14 +103,30 @@ class Step(Generic[P, R]):
 
 
 def step(
-    *, name: str, retries: int = RETRIES, tags: set[str] | None = None
+    *,
+    name: str,
+    retries: int = RETRIES,
+    tags: set[str] | None = None,
+    timeout_s: float | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
-    """Make a step of a function that is safe to repeat."""
+    """Make a step of a function that is safe to repeat.
+
+    Args:
+        name: of the run in the UI; may use the function's parameters.
+        retries: further tries after a transient error.
+        tags: to search for in the UI.
+        timeout_s: when to give the step up; none for those that move a volume's bytes.
+    """
 
     def decorate(function: Callable[P, R]) -> Step[P, R]:
-        return Step(function, name=name, retries=retries, tags=tags or set())
+        return Step(function, name=name, retries=retries, tags=tags or set(), timeout_s=timeout_s)
 
     return decorate
+
+
+def side_by_side() -> Any:
+    """Return the task runner of a flow whose volumes go side by side: threads, and a bound."""
+    return ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE)
 
 
 def run_log() -> logging.Logger | logging.LoggerAdapter[Any]:

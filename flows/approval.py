@@ -1,0 +1,62 @@
+"""A person reads the plan and says yes: in the UI, where the run waits; or earlier, in the CLI."""
+
+from __future__ import annotations
+
+from prefect.context import FlowRunContext
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from blocks.errors import Refused
+from blocks.policy.recovery import RestorePlan
+from blocks.units import format_size
+
+WAIT_S = 24 * 3600
+"""How long a restore waits for its approval."""
+
+
+class ConfirmRestore(RunInput):
+    """The form the UI shows."""
+
+    group: str = Field(title="Type the resource group's name to confirm")
+    approver: str = Field(title="Your name", min_length=2)
+
+
+def approve(plan: RestorePlan, approved: bool) -> None:
+    """Return when a person has agreed to the plan.
+
+    Raises:
+        Refused: nobody did, or the name typed is another.
+    """
+    if approved:
+        return
+    if FlowRunContext.get() is None:
+        raise Refused(
+            "the restore was not approved",
+            hint="Say --yes after reading the plan (--dry-run shows it).",
+        )
+    form = ConfirmRestore.with_initial_data(description=plan_markdown(plan), group="", approver="")
+    answer = pause_flow_run(wait_for_input=form, timeout=WAIT_S, poll_interval=5)
+    if answer.group.strip() != plan.point.group:
+        raise Refused(f"'{answer.group}' is not the name of the group, {plan.point.group}")
+
+
+def plan_markdown(plan: RestorePlan) -> str:
+    """Show a plan to the person who decides."""
+    point = plan.point
+    size = format_size(plan.write_bytes)
+    lines = [
+        f"**{size} on {len(plan.placements)} disks will be written over.**",
+        "",
+        f"Restore point `{point.id}` of **{point.group}**, taken {point.taken_at.isoformat()}.",
+        "",
+        "| volume | size | onto | path |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {p.volume.disk} ({p.volume.name}) | {format_size(p.volume.size_bytes)}"
+        f" | {p.disk.name} | `{p.disk.path}` |"
+        for p in plan.placements
+    ]
+    lines += ["", *(f"- {note}" for note in plan.notes)]
+    return "\n".join(lines)

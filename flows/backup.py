@@ -1,0 +1,81 @@
+"""Back up a resource group: profile → restore point.
+
+    preflight → decide → snapshot → capture (volumes side by side) → publish → after
+
+The restore point is written last; until it exists there is none. Everything a run makes is
+journalled first and unmade on any way out, by this process or by the next reconcile.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from prefect import flow
+
+from flows.endings import Ending, ended, skipped
+from tasks.backed_up import backup_document, backup_markdown, report_backup
+from tasks.capture import capture
+from tasks.decide import decide_backup
+from tasks.limits import places
+from tasks.open import configuration as load_configuration
+from tasks.preflight import preflight
+from tasks.publish import claim, publish
+from tasks.results import results_of
+from tasks.run import run_of
+from tasks.snapshot import release, take_snapshot
+from tasks.steps import side_by_side
+from tasks.undo import UNDO
+
+Mode = Literal["auto", "full", "incremental"]
+
+
+@flow(
+    name="backup",
+    flow_run_name="backup-{profile}-{mode}",
+    task_runner=side_by_side(),
+    persist_result=False,
+)
+def backup(
+    profile: str, mode: Mode = "auto", force: bool = False, grace_percent: float | None = None
+) -> Any:
+    """Back up every volume of a resource group as one restore point.
+
+    Args:
+        profile: the resource group, which is the profile's name.
+        mode: full, incremental, or what is due.
+        force: even if it is not due.
+        grace_percent: of the frequency; a run that early still counts as due.
+    """
+    now = datetime.now(UTC)
+    wanted = load_configuration()
+    asked = wanted.profile(profile, method="cloud")
+    with run_of(profile, "backup", UNDO) as run:
+        decision = decide_backup(wanted, asked, mode, force, grace_percent, now)
+        if decision.is_skip:
+            return ended(skipped(profile, decision.reason))
+        with places(profile, asked.storage_names, asked.bucket_name):
+            seen = preflight(run, wanted, asked)
+            decision = claim(run, wanted, asked, decision)
+            snapshot = take_snapshot(run, wanted, asked, seen)
+            outcomes = [
+                capture.submit(run, wanted, asked, decision, seen, snapshot, pair)
+                for pair in seen.pairs
+            ]
+            captured = results_of(run, outcomes)
+            point = publish(run, wanted, asked, decision, seen, snapshot, captured)
+            release(wanted, asked, seen)
+    document = backup_document(point, decision, captured, began_at=now)
+    report_backup(asked, document, decision)
+    return ended(backed_up(document))
+
+
+def backed_up(document: dict[str, Any]) -> Ending:
+    """Say that there is a new restore point."""
+    return Ending(
+        outcome="backed_up",
+        summary=f"{document['kind']} restore point {document['restore_point']}"
+        f" of {document['group']}",
+        report=document,
+        markdown=backup_markdown(document),
+    )

@@ -1,0 +1,106 @@
+"""Restore a resource group: restore point → volumes.
+
+    find the point → plan → approve → write (volumes side by side) → prove → import → report
+
+Exit 0 only if the digest over every whole device equals the map's. Needs no Prefect server, and
+with `bucket` nothing but the bucket.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from prefect import flow
+
+from blocks.policy.recovery import RestorePlan
+from flows.approval import approve
+from flows.endings import Ending, ended
+from tasks.importing import import_restored
+from tasks.limits import places
+from tasks.plan import Asked, plan
+from tasks.restore import restore_disk
+from tasks.restored import plan_document, report_restore, restored_document, restored_markdown
+from tasks.results import results_of
+from tasks.run import run_of
+from tasks.steps import side_by_side
+from tasks.undo import UNDO
+
+Importing = Literal["auto", "import", "recreate", "no"]
+
+
+@flow(
+    name="restore",
+    flow_run_name="restore-{group}",
+    task_runner=side_by_side(),
+    persist_result=False,
+)
+def restore(  # noqa: PLR0913 - the form a person fills in
+    group: str,
+    to: dict[str, str],
+    point: str = "",
+    at: datetime | None = None,
+    bucket: str = "",
+    node: str = "",
+    host: str = "",
+    importing: Importing = "auto",
+    dry_run: bool = False,
+    force: bool = False,
+    approved: bool = False,
+    verify: bool = False,
+    allow_bad: bool = False,
+) -> Any:
+    """Write volumes of a restore point onto disks, and prove that they are there.
+
+    Args:
+        group: the resource group.
+        to: disk (or volume) of the point → disk of the node, or a path on this machine.
+        point: id of the restore point; the latest if neither it nor `at` is given.
+        at: the latest point at or before this moment.
+        bucket: a URL such as s3://bucket/prefix: nothing else is needed then.
+        node: the node whose disk names are meant; the group's owner if not given.
+        host: the host that writes; the profile's if not given.
+        importing: what to do with the volume group: importvg, recreatevg beside the original,
+            what fits, or nothing.
+        dry_run: only say what would be written.
+        force: write over disks that are not blank. Disks in use are refused all the same.
+        approved: a person has seen the plan. If not, the run pauses and asks in the UI.
+        verify: read everything back from the disks afterwards.
+        allow_bad: write what is whole and list what is not.
+    """
+    began = datetime.now(UTC)
+    asked = Asked(group, to, point, at, bucket, node, host, force)
+    with run_of(group, "restore", UNDO) as run, places(group):
+        plan_made, source, writers = plan(run, asked)
+        if dry_run:
+            return ended(planned(plan_made))
+        approve(plan_made, approved)
+        outcomes = [
+            restore_disk.submit(
+                run, plan_made, placement, source, writers[placement.volume.uid], allow_bad, verify
+            )
+            for placement in plan_made.placements
+        ]
+        disks = results_of(run, outcomes)
+        imported = import_restored(run, asked, plan_made, disks, importing)
+    document = restored_document(plan_made, disks, imported, began)
+    report_restore(document)
+    return ended(restored(document))
+
+
+def planned(plan_made: RestorePlan) -> Ending:
+    """Say what would be done."""
+    return Ending(outcome="planned", summary="nothing written", report=plan_document(plan_made))
+
+
+def restored(document: dict[str, Any]) -> Ending:
+    """Say what was done: proven, or with damage listed."""
+    bad = sum(len(row["bad"]) for row in document["volumes"])
+    return Ending(
+        outcome="damaged" if bad else "restored",
+        summary=f"{len(document['volumes'])} volumes of {document['group']} restored"
+        f" from {document['restore_point']}" + (f", {bad} ranges damaged" if bad else ""),
+        exit_code=3 if bad else 0,
+        report=document,
+        markdown=restored_markdown(document),
+    )

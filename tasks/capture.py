@@ -1,0 +1,99 @@
+"""Read one volume of the snapshot into the store: what is new of it, and where everything is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blocks.catalog.point import StoredObject, VolumeImage, image_folder, image_name
+from blocks.profile.model import BackupProfile, Configuration
+from tasks.decide import Decision
+from tasks.open import host, store
+from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.preflight import Pair, Seen
+from tasks.progress import published
+from tasks.run import Run
+from tasks.snapshot import Snapshot
+from tasks.steps import run_log, step
+from tasks.transfer import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedVolume:
+    """A volume's image, every object it needs, and what was odd about it."""
+
+    image: VolumeImage
+    objects: tuple[StoredObject, ...]
+    is_full: bool
+    warning: str = ""
+
+
+@step(name="capture-{pair.source.name}", tags={"capture"})
+def capture(
+    run: Run,
+    wanted: Configuration,
+    profile: BackupProfile,
+    decision: Decision,
+    seen: Seen,
+    snapshot: Snapshot,
+    pair: Pair,
+) -> CapturedVolume:
+    """Capture one volume. Another try on the same snapshot goes on from the last complete part."""
+    run.check()
+    disk = seen.sources.get(pair.source.uid)
+    disk_name = disk.name if disk else pair.source.name
+    volume_group = disk.volume_group if disk else ""
+    progress = Progress(label=f"capture {disk_name}", total_bytes=pair.source.size_bytes)
+    reader = host(wanted, seen.reader).open_read(snapshot.targets[pair.source.uid])
+    try:
+        with published(progress):
+            captured = capture_volume(
+                reader,
+                store(wanted, profile.bucket_name),
+                folder=image_folder(profile.name, run.id),
+                name=image_name(
+                    wanted.cluster_name,
+                    profile.name,
+                    volume_group or "-",
+                    disk_name,
+                    snapshot.taken_at,
+                ),
+                uid=pair.source.uid,
+                parent=decision.parent_of(pair.source.uid),
+                settings=settings_of(profile),
+                stop=run.stop,
+                progress=progress,
+            )
+    finally:
+        reader.close()
+    if captured.warning:
+        run_log().warning("%s: %s", disk_name, captured.warning)
+    run_log().info(
+        "captured volume=%s read=%d zero=%d changed=%d stored=%d",
+        disk_name,
+        captured.read_bytes,
+        captured.zero_bytes,
+        captured.changed_bytes,
+        captured.stored_bytes,
+    )
+    image = VolumeImage(
+        name=pair.source.name,
+        uid=pair.source.uid,
+        size_bytes=captured.size_bytes,
+        disk=disk_name,
+        pvid=disk.pvid if disk else "",
+        volume_group=volume_group,
+        extent_bytes=captured.extent_bytes,
+        map_digest=captured.map_digest,
+        pages=captured.pages,
+        read_bytes=captured.read_bytes,
+        zero_bytes=captured.zero_bytes,
+        changed_bytes=captured.changed_bytes,
+        stored_bytes=captured.stored_bytes,
+        image_keys=captured.image_keys,
+    )
+    return CapturedVolume(image, captured.objects, captured.is_full, captured.warning)
+
+
+def settings_of(profile: BackupProfile) -> CaptureSettings:
+    """Return how a profile wants its volumes captured."""
+    return CaptureSettings(extent_bytes=profile.extent_bytes, compress=profile.compression)

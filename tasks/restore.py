@@ -1,0 +1,106 @@
+"""Write volumes of a restore point onto disks, and prove that they are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blocks.catalog.point import PointId
+from blocks.errors import CorruptData
+from blocks.host.base import Host
+from blocks.policy.recovery import Placement, RestorePlan
+from blocks.store.base import Store
+from blocks.units import slug
+from tasks.journal import state_directory
+from tasks.progress import published
+from tasks.recovery import restore_volume
+from tasks.run import Run
+from tasks.steps import run_log, step
+from tasks.transfer import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredDisk:
+    """One volume, back on a disk."""
+
+    volume: str
+    disk: str
+    uid: str
+    target: str
+    target_path: str
+    size_bytes: int
+    read_bytes: int
+    written_bytes: int
+    skipped_bytes: int
+    bad: tuple[tuple[int, int], ...]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the digest over the whole device equals the map's."""
+        return not self.bad
+
+
+@step(name="restore-{placement.volume.disk}", tags={"restore"})
+def restore_disk(
+    run: Run,
+    plan: RestorePlan,
+    placement: Placement,
+    source: Store,
+    writer: Host,
+    allow_bad: bool,
+    read_back: bool,
+) -> RestoredDisk:
+    """Restore one volume; another try goes on where the last one stopped.
+
+    Raises:
+        CorruptData: part of the volume is damaged in the store, and `allow_bad` was not given.
+    """
+    run.check()
+    volume, disk = placement.volume, placement.disk
+    progress = Progress(label=f"restore {volume.disk}", total_bytes=volume.size_bytes)
+    target = writer.open_write(disk)
+    try:
+        with published(progress):
+            restored = restore_volume(
+                volume,
+                plan.point.objects,
+                source,
+                target,
+                journal=progress_file(plan.point.id, volume.uid, disk.uid or disk.path),
+                stop=run.stop,
+                progress=progress,
+                allow_bad=allow_bad,
+                verify_readback=read_back,
+            )
+    finally:
+        target.close()
+    if restored.bad and not allow_bad:
+        raise CorruptData(f"{volume.disk} is damaged at {len(restored.bad)} places in the store")
+    run_log().info(
+        "restored volume=%s target=%s read=%d written=%d skipped=%d bad=%d",
+        volume.disk,
+        disk.name,
+        restored.read_bytes,
+        restored.written_bytes,
+        restored.skipped_bytes,
+        len(restored.bad),
+    )
+    return RestoredDisk(
+        volume=volume.name,
+        disk=volume.disk,
+        uid=volume.uid,
+        target=disk.name,
+        target_path=disk.path,
+        size_bytes=restored.size_bytes,
+        read_bytes=restored.read_bytes,
+        written_bytes=restored.written_bytes,
+        skipped_bytes=restored.skipped_bytes,
+        bad=tuple(restored.bad),
+    )
+
+
+def progress_file(point: PointId, uid: str, target: str) -> Path:
+    """Return where a restore notes what is already right, for the next try after a kill."""
+    directory = state_directory() / "restores"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory / f"{point}-{uid[-8:]}-{slug(target)}.progress"

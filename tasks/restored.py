@@ -1,0 +1,105 @@
+"""The report of a restore: what is back, how long it took, how much was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from blocks.policy.recovery import RestorePlan
+from blocks.units import format_duration, format_size, slug
+from tasks import reports
+from tasks.importing import Imported
+from tasks.restore import RestoredDisk
+
+
+def plan_document(plan: RestorePlan) -> dict[str, Any]:
+    """Return a plan as the command line's JSON shows it."""
+    return {
+        "group": plan.point.group,
+        "restore_point": plan.point.id,
+        "taken_at": plan.point.taken_at.isoformat(),
+        "write_bytes": plan.write_bytes,
+        "data_bytes": plan.data_bytes,
+        "volumes": [
+            {
+                "name": placement.volume.name,
+                "disk": placement.volume.disk,
+                "uid": placement.volume.uid,
+                "bytes": placement.volume.size_bytes,
+                "target": placement.disk.name,
+                "target_path": placement.disk.path,
+            }
+            for placement in plan.placements
+        ],
+        "notes": list(plan.notes),
+    }
+
+
+def restored_document(
+    plan: RestorePlan,
+    disks: Sequence[RestoredDisk],
+    imported: Sequence[Imported],
+    began_at: datetime,
+) -> dict[str, Any]:
+    """Return what a restore did, with the RTO it took and the RPO it means."""
+    now = datetime.now(UTC)
+    document = plan_document(plan)
+    by_uid = {disk.uid: disk for disk in disks}
+    for row in document["volumes"]:
+        disk = by_uid[row["uid"]]
+        row.update(
+            read_bytes=disk.read_bytes,
+            written_bytes=disk.written_bytes,
+            skipped_bytes=disk.skipped_bytes,
+            proven=disk.is_proven,
+            bad=[{"offset": offset, "bytes": length} for offset, length in disk.bad],
+        )
+    document.update(
+        restore_s=round((now - began_at).total_seconds(), 3),
+        rto_s=round((now - began_at).total_seconds(), 3),
+        rpo_s=round((began_at - plan.point.taken_at).total_seconds(), 3),
+        imported=[
+            {"volume_group": i.volume_group, "name": i.name, "node": i.node, "how": i.how}
+            for i in imported
+        ],
+    )
+    return document
+
+
+def restored_markdown(document: dict[str, Any]) -> str:
+    """Show a restore's report to a person."""
+    lines = [
+        f"## {document['group']}: restored in {format_duration(document['rto_s'])}",
+        "",
+        f"Restore point `{document['restore_point']}`, taken {document['taken_at']}:"
+        f" the state {format_duration(document['rpo_s'])} before the restore began.",
+        "",
+        "| volume | onto | size | fetched | written | proven |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    for row in document["volumes"]:
+        proven = "whole device" if row["proven"] else f"**{len(row['bad'])} bad ranges**"
+        lines.append(
+            f"| {row['disk']} | {row['target']} | {format_size(row['bytes'])} "
+            f"| {format_size(row['read_bytes'])} | {format_size(row['written_bytes'])} "
+            f"| {proven} |"
+        )
+    lines += [
+        f"- volume group {i['volume_group']} is {i['name']} on {i['node']}"
+        for i in document["imported"]
+    ]
+    return "\n".join(lines)
+
+
+def report_restore(document: dict[str, Any]) -> None:
+    """Show the report in Prefect, and say that it happened."""
+    group = document["group"]
+    reports.artifact(f"restore-{slug(group)}", restored_markdown(document), "What was restored")
+    reports.event(
+        "restore.completed",
+        group,
+        restore_point=document["restore_point"],
+        rto_s=document["rto_s"],
+        rpo_s=document["rpo_s"],
+    )

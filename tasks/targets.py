@@ -1,0 +1,147 @@
+"""Find which disks a restore means, and look at them before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from blocks.catalog.point import RestorePoint, VolumeImage
+from blocks.errors import ConfigError, DiskMissing
+from blocks.host.base import Disk, Host, Reader
+from blocks.host.linux import LinuxHost
+from blocks.policy.recovery import Candidate, volume_of
+from blocks.profile.model import Configuration
+from blocks.ssh import LocalRunner
+from blocks.units import MIB
+from tasks.open import host
+from tasks.owner import find_owner
+
+LOOK_BYTES = MIB
+LOOKS = 64
+"""A disk is called blank after this many looks of this size, spread over it, first and last."""
+
+BOOT_SECTOR_BYTES = 512
+"""AIX writes a PVID into sector 0 of a disk that holds nothing else."""
+
+
+class Places:
+    """The disks a restore may name: those of the owning node, of the writing host, and files."""
+
+    def __init__(
+        self, wanted: Configuration | None, *, group: str, node: str = "", writer: str = ""
+    ):
+        """Look up who sees what.
+
+        Args:
+            wanted: the configuration, if there is one; without it only paths can be named.
+            group: the resource group, to find the node whose disk names are meant.
+            node: the node whose disk names are meant, if not the owner.
+            writer: the host that writes, if not the profile's.
+        """
+        self.local: Host = LinuxHost("local", LocalRunner())
+        self.writer: Host = self.local
+        self.node: Host | None = None
+        self._named: dict[str, Disk] = {}
+        self._seen: dict[str, Disk] = {}
+        if wanted is None:
+            return
+        profile = wanted.profile(group)
+        self.writer = host(wanted, writer or wanted.reading_node(profile).name)
+        self.node = host(wanted, node) if node else find_owner(wanted, group).machine
+        self._named = {disk.name: disk for disk in self.node.discover()}
+        self._seen = {disk.uid: disk for disk in self.writer.discover() if disk.uid}
+
+    def target(self, name: str, volume: VolumeImage) -> tuple[Host, Disk]:
+        """Return the host that writes and its disk, for a name or path a person typed.
+
+        A path that does not exist yet becomes a file of the volume's size.
+
+        Raises:
+            ConfigError: no disk has that name.
+            DiskMissing: the writing host does not see the disk.
+        """
+        if "/" in name:
+            return self.local, _path_target(Path(name), volume)
+        disk = self._named.get(name)
+        if disk is None:
+            known = ", ".join(sorted(self._named)) or "none: give a path"
+            where = self.node.name if self.node else "this machine"
+            raise ConfigError(f"{where} has no disk '{name}'", hint=f"It has {known}.")
+        if disk.uid not in self._seen:
+            raise DiskMissing(f"{self.writer.name} does not see {name} ({disk.uid or 'no UID'})")
+        seen = self._seen[disk.uid]
+        return self.writer, Disk(
+            name=disk.name,
+            path=seen.path,
+            size_bytes=seen.size_bytes,
+            uid=disk.uid,
+            pvid=disk.pvid,
+            volume_group=disk.volume_group,
+            is_active=disk.is_active or seen.is_active,
+        )
+
+
+def _path_target(path: Path, volume: VolumeImage) -> Disk:
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no directory {path.parent}")
+    size_bytes = volume.size_bytes
+    if path.exists():
+        with path.open("rb") as file:
+            size_bytes = file.seek(0, 2) or volume.size_bytes
+    return Disk(name=str(path), path=str(path), size_bytes=size_bytes, uid="")
+
+
+def candidates(
+    places: Places, point: RestorePoint, to: Mapping[str, str]
+) -> dict[str, tuple[Host, Candidate]]:
+    """Look at every target a person named.
+
+    Args:
+        places: where names are looked up.
+        point: the restore point.
+        to: disk (or volume) of the point → disk name, or path on this machine.
+
+    Returns:
+        By vdisk UID of the volume, who writes and what is there now.
+    """
+    wanted = {name: volume_of(point, name) for name in to}
+    if len({volume.uid for volume in wanted.values()}) < len(to):
+        raise ConfigError("one volume is given two targets", hint="Restore twice, or choose one.")
+    with ThreadPoolExecutor(8, thread_name_prefix="look") as pool:
+        looks = {
+            wanted[name].uid: pool.submit(_look, places, target, wanted[name])
+            for name, target in to.items()
+        }
+        return {uid: look.result() for uid, look in looks.items()}
+
+
+def _look(places: Places, name: str, volume: VolumeImage) -> tuple[Host, Candidate]:
+    machine, disk = places.target(name, volume)
+    if not disk.uid and not Path(disk.path).exists():
+        return machine, Candidate(disk, is_blank=True)
+    reader = machine.open_read(disk)
+    try:
+        return machine, Candidate(disk, is_blank=looks_blank(reader))
+    finally:
+        reader.close()
+
+
+def looks_blank(reader: Reader) -> bool:
+    """Say whether a disk holds nothing, as far as a number of looks can tell."""
+    size = reader.size_bytes
+    look = min(LOOK_BYTES, size)
+    steps = max(1, min(LOOKS - 1, size // look))
+    for offset in _spread(size - look, steps):
+        buffer = bytearray(look)
+        reader.read_into(offset, memoryview(buffer))
+        if offset == 0:
+            buffer[:BOOT_SECTOR_BYTES] = bytes(min(BOOT_SECTOR_BYTES, look))
+        if buffer.count(0) != look:
+            return False
+    return True
+
+
+def _spread(last: int, steps: int) -> Sequence[int]:
+    """Return offsets from 0 to `last`, evenly, on whole sectors."""
+    return sorted({0, last, *(last * index // steps // 4096 * 4096 for index in range(steps))})

@@ -1,0 +1,15 @@
+"""How each kind of thing a run may leave behind is unmade: at its end, or after its death."""
+
+from __future__ import annotations
+
+from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
+from tasks.publish import CLAIMED, withdraw
+from tasks.run import Undo
+from tasks.snapshot import PREPARED, unprepare
+
+UNDO: dict[str, Undo] = {
+    CLAIMED: withdraw,
+    PREPARED: unprepare,
+    SCRATCH: remove_scratch,
+    IMPORTED: release_imported,
+}

@@ -1,0 +1,125 @@
+"""Look whether what is stored can be restored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from blocks.catalog.marks import mark_damaged
+from blocks.catalog.point import PointId, RestorePoint, VolumeImage
+from blocks.store.base import Store
+from blocks.units import format_size, slug
+from tasks import reports
+from tasks.progress import published
+from tasks.recovery import Verified, verify_volume
+from tasks.run import Run
+from tasks.steps import run_log, step
+from tasks.transfer import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedVolume:
+    """One volume of one point, looked at."""
+
+    point: str
+    disk: str
+    size_bytes: int
+    found: Verified
+
+
+@step(name="verify-{volume.disk}", tags={"verify"})
+def verify_image(
+    run: Run,
+    point: RestorePoint,
+    volume: VolumeImage,
+    source: Store,
+    deep: bool,
+    sample: float | None,
+) -> VerifiedVolume:
+    """Look at one volume of a restore point; a difference is read twice before it is damage."""
+    run.check()
+    progress = Progress(label=f"verify {volume.disk}", total_bytes=volume.size_bytes)
+    with published(progress):
+        found = verify_volume(
+            volume,
+            point.objects,
+            source,
+            deep=deep,
+            sample=sample,
+            stop=run.stop,
+            progress=progress,
+        )
+    if found.damaged:
+        run_log().error("%s of restore point %s is damaged: %s", volume.disk, point.id, found)
+    return VerifiedVolume(point.id, volume.disk, volume.size_bytes, found)
+
+
+def mark(source: Store, group: str, looked: Sequence[VerifiedVolume]) -> None:
+    """Mark what is damaged: the next backup stores it again from the source."""
+    now = datetime.now(UTC)
+    for volume in looked:
+        ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for damage in volume.found.damaged:
+            ranges[damage.key].append((damage.offset, damage.length))
+        for key, where in ranges.items():
+            mark_damaged(source, group, PointId(volume.point), key, where, now)
+
+
+def verified_document(
+    group: str, points: Sequence[RestorePoint], looked: Sequence[VerifiedVolume], depth: str
+) -> dict[str, Any]:
+    """Return what was looked at and what is wrong."""
+    damaged = sorted({volume.point for volume in looked if volume.found.damaged})
+    return {
+        "group": group,
+        "depth": depth,
+        "points": [point.id for point in points],
+        "damaged_points": damaged,
+        "volumes": [
+            {
+                "restore_point": volume.point,
+                "disk": volume.disk,
+                "bytes": volume.size_bytes,
+                "checked_objects": volume.found.checked_objects,
+                "checked_extents": volume.found.checked_extents,
+                "damaged": [str(damage) for damage in volume.found.damaged],
+            }
+            for volume in looked
+        ],
+    }
+
+
+def report_verify(document: dict[str, Any]) -> None:
+    """Show what was found in Prefect, and raise the alarm if something is damaged."""
+    group = document["group"]
+    reports.artifact(f"verify-{slug(group)}", verified_markdown(document), "What was verified")
+    if document["damaged_points"]:
+        reports.event("damage.found", group, restore_points=document["damaged_points"])
+    else:
+        reports.event("verify.completed", group, depth=document["depth"])
+
+
+def verified_markdown(document: dict[str, Any]) -> str:
+    """Show what was found to a person."""
+    count = len(document["points"])
+    verdict = (
+        f"**{len(document['damaged_points'])} of {count} restore points are damaged**"
+        if document["damaged_points"]
+        else f"{count} restore points are whole"
+    )
+    lines = [
+        f"## {document['group']}: {verdict} ({document['depth']})",
+        "",
+        "| restore point | disk | size | objects | extents read | damage |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    lines += [
+        f"| `{row['restore_point']}` | {row['disk']} | {format_size(row['bytes'])} "
+        f"| {row['checked_objects']} | {row['checked_extents']} "
+        f"| {'; '.join(row['damaged'][:3]) or 'none'} |"
+        for row in document["volumes"]
+    ]
+    return "\n".join(lines)
