@@ -25,6 +25,7 @@ VERBS = {
     "restore": "runs",
     "verify": "runs",
     "drill": "runs",
+    "reconcile": "runs",
     "prune": "runs",
     "sync": "remote",
     "failover": "remote",
@@ -38,7 +39,7 @@ VERBS = {
     "runs": "status",
     "serve": "serve",
     "lab": "lab",
-    "demo": "lab",
+    "demo": "demo",
 }
 """Verb to module of `deployments.cli`; a module that is not there carries no verbs."""
 

@@ -152,7 +152,7 @@ def delete(
         )
 
 
-def query(  # noqa: PLR0913 clmgr has that many options
+def query(
     words: Annotated[
         list[str] | None,
         typer.Argument(

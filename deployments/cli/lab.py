@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import signal
 import threading
 from pathlib import Path
@@ -29,8 +27,6 @@ lab = typer.Typer(no_args_is_help=True, help="The whole system on this machine: 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.add_typer(lab, name="lab")
-    if importlib.util.find_spec("deployments.lab.demo"):
-        importlib.import_module("deployments.lab.demo").register(app)
 
 
 def parse_size(text: str) -> int:
@@ -63,7 +59,7 @@ def up(
             size_bytes=parse_size(size),
             groups=groups,
             with_prefect=prefect,
-            register_profiles=prefect and not empty,
+            register_profiles=not empty,
             with_worker=worker,
         )
         if as_json:
