@@ -37,7 +37,7 @@ def client_settings(api_url: str, home: Path) -> dict[str, str]:
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "blocks",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "blocks,tasks,flows",
     }
 
 

@@ -144,6 +144,7 @@ class Site:
         settings = {
             "FLASHVAULT_CONFIG": self.config,
             "FLASHVAULT_LAB": self.directory,
+            "FLASHVAULT_STATE": str(Path(self.directory, "runs")),
             "AWS_ENDPOINT_URL": self.s3.endpoint,
             "AWS_ACCESS_KEY_ID": self.s3.access_key,
             "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
