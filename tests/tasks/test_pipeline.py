@@ -194,8 +194,7 @@ def damage(store, taken, at_share):
     store.delete([key])
     info = store.put(key, bytes(body))
     pinned = tuple(
-        item.model_copy(update={"etag": info.etag}) if item.key == key else item
-        for item in objects
+        item.model_copy(update={"etag": info.etag}) if item.key == key else item for item in objects
     )
     return image, pinned
 
