@@ -16,7 +16,6 @@ from blocks.host.base import GroupState
 from blocks.policy.schedule import (
     Timing,
     due,
-    elapsed,
     grace_of,
     next_slot,
     previous_slot,
@@ -186,7 +185,7 @@ def _age(what: str, point: RestorePoint | None, now: datetime, frequency: timede
     every = format_duration(frequency.total_seconds())
     if point is None:
         return f"{what} was never made, every {every}"
-    age = format_duration(max(elapsed(point.taken_at, now).total_seconds(), 0.0))
+    age = format_duration(max((now - point.taken_at).total_seconds(), 0.0))
     return f"{what} is {age} old, every {every}"
 
 

@@ -3,9 +3,9 @@
     last + frequency - grace      last + frequency      last + frequency + grace
     ──────── early ───────┼─────────── due ────────────────────┼──── missed, overdue ───→
 
-Times are aware; a profile's daily time lives in its own zone. Between two moments the *longer* of
-the true and the wall-clock distance counts: from 17:30 to 17:30 is a day, also on the day in
-spring that has 23 hours.
+Times are aware; a profile's daily time lives in its own zone. From 17:30 to 17:30 is a day, also
+on the days that have 23 or 25 hours: of the true and the wall-clock distance, the longer tells
+whether it is still early, and the shorter whether something was missed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ def grace_of(frequency: timedelta, percent: float) -> timedelta:
     return min(max(frequency * percent / 100, least), GRACE_MAX)
 
 
-def elapsed(last: datetime, now: datetime, zone: str = "UTC") -> timedelta:
-    """Return the time since `last`: by true time or by the clock on the wall, whichever is more."""
+def elapsed(last: datetime, now: datetime, zone: str = "UTC") -> tuple[timedelta, timedelta]:
+    """Return the time since `last` by true time and by the clock on the wall: (shorter, longer)."""
     home = ZoneInfo(zone)
     wall = now.astimezone(home).replace(tzinfo=None) - last.astimezone(home).replace(tzinfo=None)
-    return max(now.astimezone(UTC) - last.astimezone(UTC), wall)
+    true = now.astimezone(UTC) - last.astimezone(UTC)
+    return min(true, wall), max(true, wall)
 
 
 def timing(
@@ -57,10 +58,10 @@ def timing(
     """Say where `now` lies, seen from the last backup (None: there is none)."""
     if last is None:
         return Timing.FIRST
-    age = elapsed(last, now, zone)
-    if age < frequency - grace:
+    shorter, longer = elapsed(last, now, zone)
+    if longer < frequency - grace:
         return Timing.EARLY
-    return Timing.DUE if age < frequency + grace else Timing.MISSED
+    return Timing.DUE if shorter < frequency + grace else Timing.MISSED
 
 
 def due(
