@@ -15,11 +15,11 @@ from blocks.catalog.point import Kind, PointId, RestorePoint
 from blocks.host.base import GroupState
 from blocks.policy.schedule import (
     Timing,
+    daily_timing,
     due,
     grace_of,
     next_slot,
     previous_slot,
-    timing,
 )
 from blocks.profile.model import BackupProfile, Encryption
 from blocks.units import format_duration
@@ -134,7 +134,11 @@ def _look_back(
         "which has not come yet: it is ignored; check the clocks"
         for point in future
     )
-    believed = [point for point in ordered if point not in future and point.id not in distrusted]
+    believed = [
+        point
+        for point in ordered
+        if point.taken_at <= now + CLOCK_SLACK and point.id not in distrusted
+    ]
     fulls = [point for point in believed if point.kind is Kind.FULL]
     unfit, parent = "there is no restore point to build on", None
     if believed:
@@ -165,7 +169,8 @@ def _full_timing(
     frequency = profile.backup_frequency
     assert frequency is not None, "a cloud profile has a frequency"
     last = past.last_full.taken_at if past.last_full else None
-    where = timing(now, last, frequency, grace_of(frequency, percent), profile.timezone)
+    grace = grace_of(frequency, percent)
+    where = daily_timing(now, last, frequency, grace, profile.schedule, profile.timezone)
     return where, _age("the last full", past.last_full, now, frequency)
 
 

@@ -16,6 +16,8 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 GRACE_MAX = timedelta(hours=12)
 """Ticks of a full are a day apart: with a longer grace, 'every 10 days' would become every 9."""
 
@@ -75,12 +77,33 @@ def due(
     return timing(now, last, frequency, grace, zone) is not Timing.EARLY
 
 
+def daily_timing(
+    now: datetime,
+    last: datetime | None,
+    frequency: timedelta,
+    grace: timedelta,
+    at: time,
+    zone: str,
+) -> Timing:
+    """Do as `timing`, for a backup whose time is the next `at` after it has become due.
+
+    After a catch-up at noon the next evening is in time although it is more than a day later.
+    """
+    plain = timing(now, last, frequency, grace, zone)
+    if last is None or plain is Timing.EARLY or frequency % DAY:
+        return plain
+    slot = next_slot(last + frequency - grace - 2 * HOUR, at, zone)
+    while timing(slot, last, frequency, grace, zone) is Timing.EARLY:
+        slot = next_slot(slot, at, zone)
+    return Timing.MISSED if now >= slot + grace else Timing.DUE
+
+
 def overdue_after(frequency: timedelta, grace: timedelta, *, observes_dst: bool) -> timedelta:
     """Return how long after a restore point the next one must be there, or someone is told.
 
     Where clocks change, a night in autumn is an hour longer and nothing is wrong with it.
     """
-    return frequency + grace + (timedelta(hours=1) if observes_dst else timedelta())
+    return frequency + grace + (HOUR if observes_dst else timedelta())
 
 
 def next_slot(after: datetime, at: time, zone: str) -> datetime:
@@ -90,7 +113,7 @@ def next_slot(after: datetime, at: time, zone: str) -> datetime:
     that comes twice, the first counts.
     """
     home = ZoneInfo(zone)
-    day = after.astimezone(home).date() - timedelta(days=1)
+    day = after.astimezone(home).date() - DAY
     while True:
         # fold=0: the first of two, and for a left-out time the offset before the jump.
         slot = datetime.combine(day, at, tzinfo=home).astimezone(UTC)
