@@ -34,11 +34,12 @@ class Timing(StrEnum):
 def grace_of(frequency: timedelta, percent: float) -> timedelta:
     """Return the tolerance around a due time.
 
-    At most half a day (see `GRACE_MAX`), and at least a minute (or a tenth of a frequency shorter
-    than ten): a run starts seconds sooner or later than the one before, and with no tolerance
-    every second one would be skipped.
+    At most half a day (see `GRACE_MAX`). At least a minute (or a tenth of a frequency shorter than
+    ten), since a run starts seconds sooner or later than the one before, and with no tolerance
+    every second one would be skipped; for days an hour more, since a time that a clock change
+    leaves out is made up for an hour beside it.
     """
-    least = min(MINUTE, frequency / 10)
+    least = min(MINUTE, frequency / 10) if frequency < DAY else HOUR + MINUTE
     return min(max(frequency * percent / 100, least), GRACE_MAX)
 
 
