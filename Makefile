@@ -31,6 +31,12 @@ test: setup
 test-all: setup
 	$(BIN)/python -m pytest -q
 
+# The fault simulator: N schedules from SEED on; a failing seed replays with N=1.
+N ?= 20000
+SEED ?= 1
+faults: setup
+	@$(BIN)/python tests/faults/run.py --count $(N) --seed $(SEED)
+
 check: format lint types imports docs-check
 
 format: setup

@@ -8,8 +8,9 @@ argument; tests/faults tries to break it.
 
 A run ends in one of two ways, decided once: its restore point's key holds the point (committed), or
 the run is *void*, for ever. On a store with conditional writes both are a `PUT if absent` of the
-same key, so exactly one wins, whoever was paused and however long. On other stores the void has a
-key of its own, which the committer reads after its commit (and readers obey).
+same key, so exactly one wins, whoever was paused and however long. No such decision can be made
+with plain reads and writes. There the void has a key of its own, which readers obey, and only the
+run itself, or somebody who knows that its process is dead, may write it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from blocks.errors import (
     GroupBusy,
     ObjectChanged,
     ObjectMissing,
+    Refused,
 )
 from blocks.store.base import Store
 
@@ -143,6 +145,8 @@ def begin_intent(
         parent: the restore point an incremental builds on.
         references: further objects of other runs that the point will name (a rebuild's).
 
+    Safe to repeat with the same arguments.
+
     Raises:
         BrokenChain: the parent was pruned meanwhile, or something referenced is being deleted.
             The intent is ended again; make a full, or choose another parent.
@@ -157,7 +161,7 @@ def begin_intent(
         owner=owner or this_process(),
         references=foreign,
     )
-    store.put(intent_key(group, run_id), seal(intent), if_absent=True)
+    _write_once(store, intent_key(group, run_id), seal(intent))
     # Only now look for what forbids it: a prune that has not seen the intent wrote its tombstone
     # before it looked for intents, so that tombstone is there to be seen.
     try:
@@ -173,10 +177,14 @@ def adopt_intent(store: Store, intent: Intent, owner: Owner | None = None) -> In
 
     Raises:
         GroupBusy: its process may be alive.
+        Refused: the store has no conditional writes, so somebody who knew the dead process could
+            declare the resumed run void after its commit.
         ObjectMissing: it was ended or cleared meanwhile.
     """
     if is_alive(intent.owner) is not False:
         raise GroupBusy(f"run {intent.run_id} may be alive: {intent.owner}")
+    if not has_conditional_put(store):
+        raise Refused(f"{store.url} cannot fence run {intent.run_id}: start a new one")
     store.head(intent_key(intent.group, intent.run_id))
     adopted = intent.model_copy(update={"owner": owner or this_process()})
     store.put(intent_key(intent.group, intent.run_id), seal(adopted))
@@ -186,12 +194,8 @@ def adopt_intent(store: Store, intent: Intent, owner: Owner | None = None) -> In
 def end_intent(store: Store, intent: Intent, *, reason: str = "ended without a commit") -> bool:
     """End a run, committed or not; safe to repeat. True if it is committed.
 
-    A run that is not committed becomes void first, so that no commit of it still in flight, nor
-    one by a process taken for dead, can succeed afterwards.
-
-    Raises:
-        GroupBusy: on a store without conditional writes, it committed at this very moment; the
-            intent stays, and with it everything the point references.
+    For the run itself to call. A run that is not committed becomes void first, so that no commit of
+    it still in flight, nor one by a process taken for dead, can succeed afterwards.
     """
     is_committed = _settle(store, intent, reason)
     store.delete([intent_key(intent.group, intent.run_id)])
@@ -215,8 +219,9 @@ def clear_intent(
     Args:
         store: where it is.
         intent: what to clear.
-        force: an operator says the process is dead, or must not go on. Should it be alive after
-            all it loses its work, never data: its commit is refused.
+        force: an operator says the process is dead, or must not go on. On a store with conditional
+            writes a process that is alive after all loses its work, never data: its commit is
+            refused. On other stores the operator must be right.
         alive: tells whether a process lives; the simulator has its own.
 
     Raises:
@@ -321,12 +326,6 @@ def _settle(store: Store, intent: Intent, reason: str) -> bool:
                 return read_fate(store, group, run_id).is_committed
             return False
         store.put(void_key(group, run_id), void)
-        fate = read_fate(store, group, run_id)
-    if fate.point is not None:
-        raise GroupBusy(
-            f"run {run_id} of {group} committed while it was declared dead",
-            hint="Its objects stay protected; see docs/explanation/crash-consistency.md.",
-        )
     return False
 
 
@@ -336,6 +335,15 @@ def _has_void(store: Store, group: str, run_id: str) -> bool:
     except ObjectMissing:
         return False
     return True
+
+
+def _write_once(store: Store, key: str, data: bytes) -> None:
+    """Write a record; one that is there already, from a try whose answer was lost, is fine."""
+    try:
+        store.put(key, data, if_absent=True)
+    except ObjectChanged:
+        if store.get(key) != data:
+            raise
 
 
 def _refuse_condemned(store: Store, intent: Intent, parent: RestorePoint | None) -> None:

@@ -39,6 +39,10 @@ from blocks.store.base import Store
 UNDELETE_WINDOW = timedelta(days=7)
 """How long a point stays in the trash, unless the profile says otherwise."""
 
+WINDOW_MIN = timedelta(hours=1)
+"""The shortest window. A write of the document that is still on its way would bring a purged point
+back; S3 refuses a request 15 minutes after it was signed (RequestTimeTooSkewed), so none is."""
+
 BATCH_KEYS = 1000
 """Keys per delete request: S3's limit."""
 
@@ -139,7 +143,7 @@ def sweep(
     view = look(store, group, workers=workers)
     _require_readable(view)
     _require_floor(view, give_up, minimum)
-    before = store_now(store, group) - window
+    before = store_now(store, group) - max(window, WINDOW_MIN)
     for tombstone in view.tombstones.values():
         _bury(store, tombstone, view, report, workers)
     for entry in _given_up(view, give_up):
@@ -241,7 +245,8 @@ def _bury(
     is_free = _freedom(view, tombstone)
     free = [condemned for condemned in tombstone.keys if is_free(condemned)]
     for start in range(0, len(free), BATCH_KEYS):
-        store.head(key)
+        if not _is_there(store, key):
+            return
         batch = free[start : start + BATCH_KEYS]
         store.delete(batch)
         gone = [listed.objects[name] for name in batch if name in listed.objects]
@@ -256,9 +261,20 @@ def _bury(
         store.delete([key])
 
 
+def _is_there(store: Store, key: str) -> bool:
+    try:
+        store.head(key)
+    except ObjectMissing:
+        return False
+    return True
+
+
 def _freedom(view: View, tombstone: Tombstone) -> Callable[[str], bool]:
     referenced = view.referenced()
     documents = {point_key(view.group, entry.point.id): entry for entry in view.shelf.points}
+    # The document of a run that has not ended its intent stays: while it is there, whoever ends
+    # the intent sees that the run has committed.
+    referenced |= {point_key(view.group, intent.run_id) for intent in view.intents}
 
     def is_free(key: str) -> bool:
         if key in referenced or view.is_claimed(key):

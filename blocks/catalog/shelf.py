@@ -255,12 +255,7 @@ def _commit(store: Store, point: RestorePoint) -> Fate:
     except (ObjectChanged, StoreUnavailable) as error:
         # An earlier or doubtful try may have succeeded: what is there now decides.
         log.warning("writing %s: %s", key, error)
-    fate = read_fate(store, point.group, point.id)
-    if fate.is_void and fate.point is not None:
-        # Only where conditional writes do not work: fenced while writing. Readers obey the void
-        # already; taking the document away is tidiness.
-        store.delete([key])
-    return fate
+    return read_fate(store, point.group, point.id)
 
 
 def _read(store: Store, info: ObjectInfo) -> RestorePoint | Void | Unreadable | None:

@@ -14,7 +14,6 @@ from blocks.catalog.claims import (
     read_fate,
     read_intents,
     read_tombstones,
-    void_key,
     write_tombstone,
 )
 from blocks.catalog.document import seal
@@ -28,9 +27,9 @@ from blocks.errors import (
     GroupBusy,
     ObjectChanged,
     ObjectMissing,
+    Refused,
     RunFenced,
 )
-from blocks.store.base import Buffer, ObjectInfo
 from blocks.store.memory import MemoryStore
 
 MakePoint = Callable[..., RestorePoint]
@@ -121,27 +120,20 @@ def test_a_commit_in_flight_loses_against_the_void(
     assert read_fate(store, point.group, point.id).is_void
 
 
-def test_on_a_weak_store_a_commit_seen_while_voiding_keeps_everything(
-    make_point: MakePoint,
-) -> None:
-    point = make_point(elsewhere := MemoryStore())
+def test_a_weak_store_cannot_fence_so_no_run_is_resumed_there(make_point: MakePoint) -> None:
+    store = MemoryStore(conditional_put=False)
+    dead = this_process().model_copy(update={"started_ticks": 1})
+    intent = begin_intent(store, "RG1", make_point(store).id, owner=dead)
+    with pytest.raises(Refused, match="cannot fence"):
+        adopt_intent(store, intent)
 
-    class CommitsMeanwhile(MemoryStore):
-        """Lets the run commit between the void's look and its write."""
 
-        def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
-            info = super().put(key, data, if_absent=if_absent)
-            if key == void_key("RG1", point.id):
-                super().put(point_key("RG1", point.id), seal(point))
-            return info
-
-    store = CommitsMeanwhile(conditional_put=False)
-    for info in elsewhere.list():
-        store.put(info.key, elsewhere.get(info.key))
-    intent = begin(store, point)
-    with pytest.raises(GroupBusy, match="committed while"):
-        clear_intent(store, intent, force=True)
-    assert store.head(intent_key("RG1", point.id))
+def test_a_claim_whose_answer_was_lost_can_be_repeated(make_point: MakePoint) -> None:
+    store = MemoryStore()
+    point = make_point(store)
+    assert begin(store, point) == begin(store, point)
+    with pytest.raises(ObjectChanged):
+        begin_intent(store, "RG1", point.id, owner=ELSEWHERE)
 
 
 def test_only_the_own_machine_declares_a_process_dead(make_point: MakePoint) -> None:

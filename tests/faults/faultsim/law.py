@@ -1,0 +1,147 @@
+"""What must hold, whatever happens. Checked at every write and delete, and at the end.
+
+1. Nothing referenced is deleted.
+2. No key is written twice with different bytes.
+3. Every point that is listed restores bit-exact, or is reported damaged where bytes were damaged
+   at rest.
+4. A point whose backup reported success is there until it was in the trash for the whole window.
+5. A point somebody holds is never removed.
+6. Nothing is left behind once every process is dead and one prune has run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from blocks.catalog import claims
+from blocks.catalog.chain import keys_of
+from blocks.catalog.claims import Void, parse_document
+from blocks.catalog.marks import read_marks
+from blocks.catalog.point import RestorePoint
+from blocks.catalog.shelf import read_shelf
+from blocks.errors import BrokenChain, CorruptData
+from blocks.store.base import ObjectInfo
+from blocks.store.memory import MemoryStore
+from faultsim.writer import Content, restore
+
+GROUP = "RG1"
+WINDOW = timedelta(days=7)
+
+
+class LawBroken(AssertionError):
+    """Data was lost, or could have been."""
+
+
+class WatchedStore(MemoryStore):
+    """The bucket itself: sees every change, in the order they happen."""
+
+    def __init__(self, ledger: Ledger, now: Callable[[], datetime], conditional: bool) -> None:
+        super().__init__(now=now, conditional_put=conditional, part_min_bytes=0)
+        self.ledger = ledger
+
+    def _store(self, key: str, content: bytes, etag: str) -> ObjectInfo:
+        if key.startswith((f"{GROUP}/", "points/")):
+            self.ledger.on_write(key, content)
+        return super()._store(key, content, etag)
+
+    def _delete(self, key: str) -> None:
+        if self._is_live(key):
+            self.ledger.on_delete(self, key)
+        super()._delete(key)
+
+
+@dataclass
+class Ledger:
+    """What was attempted, what was acknowledged, and what ever was written."""
+
+    attempted: dict[str, Content] = field(default_factory=dict)
+    acked: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+    purged: set[str] = field(default_factory=set)
+    damaged_keys: set[str] = field(default_factory=set)
+    written: dict[str, bytes] = field(default_factory=dict)
+    documents: dict[str, RestorePoint] = field(default_factory=dict)
+    """By key: every document that is now at a point's key."""
+
+    checked_points: int = 0
+
+    def on_write(self, key: str, content: bytes) -> None:
+        document = parse_document(content, key) if key.startswith("points/") else None
+        before = self.written.setdefault(key, content)
+        is_void_after_purge = isinstance(document, Void) and key not in self.documents
+        if before != content and not is_void_after_purge:
+            raise LawBroken(f"{key} was written twice, with different bytes")
+        if isinstance(document, RestorePoint):
+            self.documents[key] = document
+
+    def on_delete(self, store: MemoryStore, key: str) -> None:
+        if key.startswith("points/"):
+            self._on_purge(store, key)
+        elif key.startswith(f"{GROUP}/"):
+            # A run that is void keeps nothing; a document that has rotten still does.
+            voids = {info.key for info in store.list(claims.voids_prefix(GROUP))}
+            points = (
+                point
+                for point in self.documents.values()
+                if claims.void_key(GROUP, point.id) not in voids
+            )
+            if key in keys_of(points):
+                raise LawBroken(f"{key} is deleted, though a point references it")
+
+    def _on_purge(self, store: MemoryStore, key: str) -> None:
+        point = self.documents.pop(key, None)
+        if point is None:
+            raise LawBroken(f"{key} is deleted: a void is for ever")
+        marks = read_marks(store, GROUP)
+        trashed_at = marks.trashed_at.get(point.id)
+        if trashed_at is None or point.id in marks.held or point.id in self.held:
+            raise LawBroken(f"{key} is deleted, though it is not in the trash or is held")
+        self.purged.add(point.id)
+
+    def check_points(self, store: MemoryStore) -> None:
+        """Restore every point that is listed, also those in the trash."""
+        shelf = read_shelf(store, GROUP, workers=1)
+        rotten = {lost.key for lost in shelf.unreadable}
+        if rotten - self.damaged_keys:
+            raise LawBroken(f"unreadable, though nothing was done to it: {rotten}")
+        for entry in shelf.points:
+            self.check_point(store, entry.point)
+        there = {entry.point.id for entry in shelf.points}
+        there |= {point.id for key, point in self.documents.items() if key in rotten}
+        for point_id in self.acked - self.purged - there:
+            raise LawBroken(f"{point_id} reported success and is not there")
+        for point_id in self.held - there:
+            raise LawBroken(f"{point_id} is held and is not there")
+
+    def check_point(self, store: MemoryStore, point: RestorePoint) -> None:
+        """One point: bit-exact, or reported where damage was done at rest."""
+        self.checked_points += 1
+        try:
+            content = restore(store, point)
+        except BrokenChain as error:
+            raise LawBroken(f"{point.id} needs what is gone: {error}") from error
+        except CorruptData as error:
+            if not self.damaged_keys & keys_of([point]):
+                raise LawBroken(f"{point.id} is damaged by nobody: {error}") from error
+            return
+        if content != self.attempted.get(point.id):
+            raise LawBroken(f"{point.id} restores other content")
+
+    def check_tidy(self, store: MemoryStore) -> None:
+        """After everybody died and one prune ran, only what points need is left."""
+        wanted = keys_of(entry.point for entry in read_shelf(store, GROUP, workers=1).points)
+        there = {info.key for info in store.list(f"{GROUP}/")}
+        if there != wanted:
+            raise LawBroken(f"left behind or missing: {sorted(there ^ wanted)[:3]}")
+        if list(store.uploads()):
+            raise LawBroken("an upload was left behind")
+        intents = list(store.list(claims.intents_prefix(GROUP)))
+        if intents:
+            raise LawBroken(f"left behind: {intents[0].key}")
+        # A tombstone stays only for what was saved from it: held, or claimed in the last moment.
+        kept = wanted | self.documents.keys()
+        for tombstone in claims.read_tombstones(store, GROUP, workers=1):
+            if not kept & set(tombstone.keys):
+                raise LawBroken(f"left behind: tombstone {tombstone.id}")
