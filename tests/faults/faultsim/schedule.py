@@ -1,4 +1,10 @@
-"""One seed, one schedule: a world, its processes, its faults, and the law at the end."""
+"""A simulator that tries to lose data: many processes, one bucket, every fault, all from one seed.
+
+Start here, at `run`: one seed is one schedule, of one world. `scheduler` interleaves processes at
+every call to the store; `store` is where calls fail, arrive late, or twice; `writer` makes and
+restores images in miniature; `actors` are the processes, which use the real catalog; `law` is what
+must hold. Nothing here knows threads, clocks or the operating system: a seed replays exactly.
+"""
 
 from __future__ import annotations
 

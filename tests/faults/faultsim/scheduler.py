@@ -10,8 +10,8 @@ from greenlet import getcurrent, greenlet
 
 from blocks.catalog.owner import Owner
 
-STEPS_MAX = 60_000
-"""A schedule that needs more is not making progress."""
+CALLS_MAX = 20_000
+"""A schedule that needs more calls is not making progress."""
 
 
 class Killed(BaseException):
@@ -60,6 +60,7 @@ class Scheduler:
     pause_rate: float = 0.0
     processes: list[Process] = field(default_factory=list)
     step: int = 0
+    calls: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     on_step: Callable[[], None] = lambda: None
 
@@ -83,8 +84,8 @@ class Scheduler:
         """Let the processes live until all have ended."""
         while living := [process for process in self.processes if process.is_alive]:
             self.step += 1
-            if self.step > STEPS_MAX:
-                raise NoProgress(f"{[process.name for process in living]} after {self.step} steps")
+            if self.calls > CALLS_MAX:
+                raise NoProgress(f"{[process.name for process in living]} after {self.calls} calls")
             self.on_step()
             awake = [process for process in living if process.asleep_until <= self.step]
             if not awake:
@@ -160,6 +161,7 @@ class Scheduler:
                 self.count("pause")
                 process.asleep_until = self.step + self.rng.choice([3, 30, 300, 3000])
             else:
+                self.calls += 1
                 process.green.switch()
         finally:
             self.current = None
