@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from faultsim.law import GROUP, WINDOW
+from faultsim.writer import capture, restore
+
 from blocks.catalog import claims, prune, shelf
 from blocks.catalog.marks import mark_damaged
 from blocks.catalog.point import RestorePoint
@@ -17,8 +20,6 @@ from blocks.errors import (
 )
 from blocks.policy.retention import given_up, judge
 from blocks.profile.retention import Retention
-from faultsim.law import GROUP, WINDOW
-from faultsim.writer import capture, restore
 
 if TYPE_CHECKING:
     from faultsim.schedule import World

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from faultsim.writer import Content, restore
+
 from blocks.catalog import claims
 from blocks.catalog.chain import keys_of
 from blocks.catalog.claims import Void, parse_document
@@ -24,7 +26,6 @@ from blocks.catalog.shelf import read_shelf
 from blocks.errors import BrokenChain, CorruptData
 from blocks.store.base import ObjectInfo
 from blocks.store.memory import MemoryStore
-from faultsim.writer import Content, restore
 
 GROUP = "RG1"
 WINDOW = timedelta(days=7)

@@ -15,15 +15,16 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from unittest import mock
 
-from blocks.catalog import claims, prune, shelf
-from blocks.catalog.owner import Owner
-from blocks.catalog.point import PointId, RestorePoint
-from blocks.errors import FlashvaultError
 from faultsim import actors
 from faultsim.law import GROUP, LawBroken, Ledger, WatchedStore
 from faultsim.scheduler import Scheduler
 from faultsim.store import FaultyStore, Rates
 from faultsim.writer import Content
+
+from blocks.catalog import claims, prune, shelf
+from blocks.catalog.owner import Owner
+from blocks.catalog.point import PointId, RestorePoint
+from blocks.errors import FlashvaultError
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTS = ("node1", "node2")

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from faultsim.scheduler import Scheduler
+
 from blocks.errors import AccessDenied, FlashvaultError, StoreUnavailable
 from blocks.store.base import Buffer, ObjectInfo, PartInfo, UploadInfo
 from blocks.store.memory import MemoryStore, MemoryUpload
-from faultsim.scheduler import Scheduler
 
 Answer = TypeVar("Answer")
 
