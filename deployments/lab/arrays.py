@@ -6,11 +6,12 @@ import dataclasses
 import json
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.lab import wiring
-from deployments.lab.disks import DiskShelf
+from deployments.lab.disks import DiskShelf, Place
 from deployments.lab.svc import model, volumes
 from deployments.lab.svc.model import ArrayState, Clock, WallClock
 from deployments.lab.svc.system import System
@@ -25,10 +26,12 @@ class Arrays:
     directory: Path
     clock: Clock = field(default_factory=WallClock)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    copied: Callable[[list[tuple[Place, Place]]], None] = lambda pairs: None
+    """Called under the lock after a FlashCopy start, with its (source, target) pairs."""
 
     def __post_init__(self) -> None:
         """Take up the state that is kept, if any."""
-        self.shelf = DiskShelf(self.directory / "volumes")
+        self.shelf = DiskShelf(self.directory / "volumes", lambda pairs: self.copied(pairs))
         self.systems: dict[str, System] = {}
         self._shown: dict[str, set[str]] = {}
         for path in sorted((self.directory / "state").glob("array-*.json")):

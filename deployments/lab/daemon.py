@@ -23,6 +23,7 @@ from deployments.lab import wiring
 from deployments.lab.arrays import Arrays
 from deployments.lab.filters import FILTERS
 from deployments.lab.keys import Keys
+from deployments.lab.nodes import Nodes
 from deployments.lab.shell import Io, Program, run_line
 from deployments.lab.sshd import Door, Limits, SshServer
 from deployments.lab.svc.commands import COMMANDS
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 USER = "admin"
+NODE_LIMITS = Limits(sessions=1000, unauthenticated=10, per_s=1000.0, burst=100)
+"""A host's sshd refuses nobody for being too quick."""
 SVC_PROGRAMS = {"svcinfo", "svctask", *COMMANDS}
 
 
@@ -75,6 +78,9 @@ class Daemon:
         self.arrays = Arrays(self.directory)
         if not self.arrays.systems:
             self.arrays.wire(self.groups, self.plan["size_bytes"])
+        self.nodes = Nodes(self.directory, self.arrays)
+        if not self.nodes.machines:
+            self.nodes.wire(self.groups)
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -84,6 +90,9 @@ class Daemon:
             door = Door(USER, public, self.keys.secret(name))
             key = self.keys.private(f"host_{name}")
             self._serve(SshServer(name, key, door, array_shell(system), Limits()))
+        for name, machine in self.nodes.machines.items():
+            key = self.keys.private(f"host_{name}")
+            self._serve(SshServer(name, key, Door("root", public), machine.run, NODE_LIMITS))
 
     def _serve(self, server: SshServer) -> None:
         server.port = int(self._ports().get(server.name, 0))
@@ -116,6 +125,7 @@ class Daemon:
         self.announce(control.getsockname()[1], token)
         while not self._stopping.wait(TICK_S):
             self.arrays.tick()
+            self.nodes.tick()
         for server in self.servers.values():
             server.stop()
         (self.directory / "run" / "daemon.json").unlink(missing_ok=True)

@@ -18,7 +18,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class DiskShelf:
     """The directory of all arrays' volumes."""
 
     directory: Path
+    copied: Callable[[list[tuple[Place, Place]]], None] = lambda pairs: None
+    """Called after every snapshot, with its (source, target) pairs."""
 
     def path(self, volume: Place) -> Path:
         """Return a volume's file."""
@@ -59,6 +61,7 @@ class DiskShelf:
         with self._frozen() as root:
             for source, target in pairs:
                 copy_in_place(root / source[0] / source[1], self.path(target))
+        self.copied(pairs)
 
     @contextlib.contextmanager
     def _frozen(self) -> Iterator[Path]:

@@ -16,12 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import paramiko
 from paramiko import common
 
 from deployments.lab.shell import Io
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +184,7 @@ class SshServer:
     def run(self, channel: paramiko.Channel, line: str) -> None:
         """Answer one exec request on its channel."""
         try:
-            stdin = cast(BinaryIO, channel.makefile("rb"))
+            stdin = cast(BinaryIO, io.BufferedReader(_In(channel), SEND_BYTES))
             streams = Io(stdin, _Out(channel.sendall), _Out(channel.sendall_stderr))
             status = self.execute(line, streams)
             channel.send_exit_status(status)
@@ -189,6 +192,22 @@ class SshServer:
             log.debug("%s: the client went away during %r: %s", self.name, line, error)
         finally:
             channel.close()
+
+
+class _In(io.RawIOBase):
+    """What the client sends on a channel."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        data = self._channel.recv(len(view))
+        view[: len(data)] = data
+        return len(data)
 
 
 class _Transport(paramiko.Transport):

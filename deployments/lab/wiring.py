@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 DISKS_PER_GROUP = 7
 FIRST_HDISK = 18
+FIRST_AUXILIARY_HDISK = 4
 
 ARRAYS = {
     "storage1": ("00000200C0A0CAFE", "60050764008101D3F8"),
@@ -92,6 +93,12 @@ class Group:
         shift = DISKS_PER_GROUP * (self.number - 1)
         names = [*self.sources, *self.targets, *self.spares]
         return {name: first + int(name.rpartition("_")[2]) - shift for name in names}
+
+    @property
+    def auxiliary_disks(self) -> dict[str, int]:
+        """Auxiliary volume on storage2 → number of its hdisk on node2, unlike node1's numbers."""
+        first = FIRST_AUXILIARY_HDISK + len(self.auxiliaries) * (self.number - 1)
+        return {name: first + place for place, name in enumerate(self.auxiliaries)}
 
 
 def pvid(volume: str) -> str:

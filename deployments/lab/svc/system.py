@@ -143,3 +143,7 @@ class System:
     def can_access(self, volume: Volume) -> bool:
         """Say whether a host can read the volume now."""
         return not volume.is_offline and flashcopy.is_accessible(self, volume)
+
+    def can_write(self, volume: Volume) -> bool:
+        """Say whether a host can write the volume now."""
+        return self.can_access(volume)
