@@ -9,9 +9,10 @@ status proves that a stream was whole; a stream that ends early raises `ShortRea
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from blocks.errors import FlashvaultError, HostError, RemoteError, ShortRead
+from blocks.errors import FlashvaultError, HostError, ShortRead
 from blocks.host.base import Buffer
 from blocks.host.digests import remote_digests
 from blocks.runner import Completed, InStream, OutStream, Runner
@@ -208,6 +209,7 @@ class _WriteRun:
     """One command that takes a range from `start` on, as long as writes continue each other."""
 
     def __init__(self, stream: InStream, path: str, start: int) -> None:
+        self.start = start
         self.claimed = start
         self._stream = stream
         self._path = path
@@ -237,12 +239,12 @@ class _WriteRun:
 
     def finish(self) -> None:
         """Wait until all of it is on the disk, said so by the command's exit status."""
-        with self._turn:
-            while not self.is_idle and self._failure is None:
-                self._turn.wait()
-            if self._failure is not None:
-                raise self._failure
         with self._stream as stream:
+            with self._turn:
+                while not self.is_idle and self._failure is None:
+                    self._turn.wait()
+                if self._failure is not None:
+                    raise self._failure
             done = stream.finish()
         if done.status != 0:
             error = HostError(f"writing {self._path} failed: {_reason(done)}")
@@ -276,10 +278,12 @@ class RemoteWriter(RemoteReader):
         self._zero_command = zero_command
         self._write_lock = threading.Condition()
         self._write_runs: list[_WriteRun] = []
+        self._is_dirty = False
+        self._failure: FlashvaultError | None = None
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the buffer from the disk, after everything written so far."""
-        if self._write_runs:
+        if self._is_dirty:
             self.flush()
         super().read_into(offset, buffer)
 
@@ -287,7 +291,9 @@ class RemoteWriter(RemoteReader):
         """Send all of it; only `flush` knows that it arrived on the disk."""
         view = memoryview(data).cast("B")
         self._check_range(offset, len(view))
-        self._claim_write(offset, len(view)).write(offset, view)
+        self._settle(offset, len(view))
+        with self._remembered():
+            self._claim_write(offset, len(view)).write(offset, view)
 
     def zero(self, offset: int, length: int) -> None:
         """Write zeros; long ranges are made on the node itself."""
@@ -295,11 +301,15 @@ class RemoteWriter(RemoteReader):
         if length < ZERO_COMMAND_FROM:
             self.write(offset, bytes(length))
             return
+        self._settle(offset, length)
         command = self._zero_command(self._path, offset, length)
-        with self._runner.stream_out(command, timeout_s=_zero_timeout(length)) as stream:
+        with (
+            self._remembered(),
+            self._runner.stream_out(command, timeout_s=_zero_timeout(length)) as stream,
+        ):
             done = stream.finish()
-        if done.status != 0:
-            raise HostError(f"writing zeros to {self._path} failed: {_reason(done)}")
+            if done.status != 0:
+                raise HostError(f"writing zeros to {self._path} failed: {_reason(done)}")
 
     def flush(self) -> None:
         """Return when all writes are on stable storage, or raise the first failure."""
@@ -307,14 +317,8 @@ class RemoteWriter(RemoteReader):
         self._forget_reads()
         with self._write_lock:
             runs, self._write_runs = self._write_runs, []
-        failures = []
-        for run in runs:
-            try:
-                run.finish()
-            except (RemoteError, HostError) as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+            self._is_dirty = False
+        self._finish(runs)
 
     def close(self) -> None:
         """End the commands that still run; without `flush` nothing is promised."""
@@ -326,6 +330,36 @@ class RemoteWriter(RemoteReader):
 
     def _forget_reads(self) -> None:
         super().close()
+
+    def _settle(self, offset: int, length: int) -> None:
+        """Wait for earlier writes to this range: another command could overtake them."""
+        with self._write_lock:
+            earlier = [
+                run
+                for run in self._write_runs
+                if run.start < offset + length and offset < run.claimed
+            ]
+            for run in earlier:
+                self._write_runs.remove(run)
+            self._is_dirty = True
+        self._finish(earlier)
+
+    def _finish(self, runs: Sequence[_WriteRun]) -> None:
+        for run in runs:
+            with suppress(FlashvaultError), self._remembered():
+                run.finish()
+        # What failed once stays failed: its bytes are not on the disk.
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """Keep the first failure for `flush`, whoever met it."""
+        try:
+            yield
+        except FlashvaultError as error:
+            self._failure = self._failure or error
+            raise
 
     def _check_range(self, offset: int, length: int) -> None:
         if offset < 0 or offset + length > self._size_bytes:
@@ -355,7 +389,7 @@ class RemoteWriter(RemoteReader):
             run.claimed += length
             self._write_lock.notify_all()
         if retired is not None:
-            retired.finish()
+            self._finish([retired])
         return run
 
     def _find_write(self, offset: int) -> _WriteRun | None:

@@ -39,6 +39,7 @@ MEANINGS: dict[str, tuple[type[SvcError], str]] = {
     "CMMVC5709E": (SvcError, "The array's release may be too old for this option."),
     "CMMVC5713E": (SvcError, ""),
     "CMMVC5741E": (SvcError, ""),
+    "CMMVC5786E": (SvcBusy, "The array is not in a stable state just now: the run is retried."),
     "CMMVC7205E": (SvcError, "The array's code level does not have this command."),
 }
 

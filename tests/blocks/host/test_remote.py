@@ -60,7 +60,7 @@ def test_reads_at_any_offset_are_the_disks_bytes(path, content, platform):
     disk.close()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(1, 100_000)), max_size=6))
 def test_unaligned_reads_are_the_disks_bytes(tmp_path_factory, places):
     content = random.Random(7).randbytes(SIZE)
@@ -204,3 +204,46 @@ def test_closing_ends_the_command(tmp_path, path):
     disk.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.data())
+def test_later_writes_win_over_earlier_ones(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("disk") / "disk"
+    path.write_bytes(bytes(SIZE))
+    expected = bytearray(SIZE)
+    disk = writer(path)
+    places = st.tuples(st.integers(0, SIZE // MIB - 1), st.integers(1, 3), st.booleans())
+    for number, (first, count, is_zero) in enumerate(data.draw(st.lists(places, max_size=8))):
+        offset, end = first * MIB, min((first + count) * MIB, SIZE)
+        if is_zero:
+            disk.zero(offset, end - offset)
+            expected[offset:end] = bytes(end - offset)
+        else:
+            expected[offset:end] = bytes([number + 1]) * (end - offset)
+            disk.write(offset, expected[offset:end])
+    disk.flush()
+    disk.close()
+    assert path.read_bytes() == expected
+
+
+def test_a_failure_stays_a_failure(tmp_path):
+    disk = writer(tmp_path / "no" / "disk")
+
+    def write_and_flush():
+        disk.write(0, bytes(8 * MIB))
+        disk.flush()
+
+    with pytest.raises((HostError, RemoteError)):
+        write_and_flush()
+    with pytest.raises((HostError, RemoteError)):
+        disk.flush()
+    disk.close()
+
+
+def test_a_stream_from_before_a_write_is_not_read_on(path, content):
+    disk = writer(path)
+    assert read(disk, 0, MIB) == content[:MIB]
+    disk.zero(MIB, 5 * MIB)
+    assert read(disk, MIB, MIB) == bytes(MIB)
+    disk.close()
