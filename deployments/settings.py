@@ -10,6 +10,9 @@ import os
 from pathlib import Path
 
 from blocks.errors import ConfigError
+from tasks.journal import state_directory
+
+ENVIRONMENT_FILE = "prefect.env"
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -21,24 +24,20 @@ QUIET = {
 }
 
 
-def state_directory() -> Path:
-    """Return where `serve` keeps its database, keys and address; $FLASHVAULT_STATE names it."""
-    if named := os.environ.get("FLASHVAULT_STATE"):
-        return Path(named)
-    if os.geteuid() == 0:
-        return Path("/var/lib/flashvault")
-    return Path.home() / ".local" / "share" / "flashvault"
-
-
 def environment_file() -> Path:
     """Return the file in which `serve` says how to reach its server."""
-    return state_directory() / "prefect.env"
+    return state_directory() / ENVIRONMENT_FILE
+
+
+def prepare_quiet() -> None:
+    """Set what every process of ours tells Prefect."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 def prepare() -> bool:
     """Set what Prefect reads at import; say whether a server's address is known."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    prepare_quiet()
     if not os.environ.get("PREFECT_API_URL"):
         for name, value in _served().items():
             os.environ.setdefault(name, value)
