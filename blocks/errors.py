@@ -20,6 +20,7 @@ FlashvaultError
 │   ├── ObjectMissing        the store said clearly that there is no such object
 │   ├── BucketMissing
 │   ├── AccessDenied         credentials refused or not sufficient
+│   ├── CertificateRefused   the store's TLS certificate is not trusted
 │   ├── ObjectChanged        not the object that was pinned, or a key exists already
 │   └── StoreUnavailable     no answer, 5xx, throttled, truncated: says nothing about the data
 │                                                                                  transient
@@ -166,6 +167,12 @@ class AccessDenied(StoreError):
     """Credentials are refused or not sufficient."""
 
     hint = "Check the access key and the permissions of the bucket."
+
+
+class CertificateRefused(StoreError):
+    """The store's TLS certificate is not trusted: nothing was sent to it."""
+
+    hint = "Name the authority that signed it with CA_FILE; verification is never switched off."
 
 
 class ObjectChanged(StoreError):
