@@ -18,6 +18,7 @@ from typing import Any
 from blocks.errors import (
     AccessDenied,
     BucketMissing,
+    CertificateRefused,
     ObjectChanged,
     ObjectMissing,
     StoreError,
@@ -44,6 +45,7 @@ _DENIED = {
     "403",
 }
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "doesn't match", "certificate verify failed")
 _PASSING = {
     "BadDigest",
     "IncompleteBody",
@@ -485,6 +487,8 @@ def _translate(error: Exception, key: str, url: str, *, is_head: bool) -> Except
     name = type(error).__name__
     if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
         return AccessDenied(f"{url}: there are no usable credentials: {error}")
+    if name == "SSLError" and any(word in str(error) for word in _UNTRUSTED):
+        return CertificateRefused(f"{url}: the store's certificate is not trusted: {error}")
     if package in {"botocore", "ibm_botocore", "boto3", "ibm_boto3", "urllib3", "ssl"} or (
         isinstance(error, OSError)
     ):

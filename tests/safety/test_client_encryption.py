@@ -5,9 +5,6 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from tasks.pipeline import CaptureSettings, capture_volume
-from tasks.recovery import restore_volume, verify_volume
-from tasks.transfer import Progress
 
 from blocks.catalog.keyring import open_cipher, save_keyring
 from blocks.catalog.point import VolumeImage
@@ -16,6 +13,9 @@ from blocks.image import envelope, keys
 from blocks.image.keyring import Role, ScryptCost
 from blocks.image.keywords import format_private_key
 from blocks.store.memory import MemoryStore
+from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.recovery import restore_volume, verify_volume
+from tasks.transfer import Progress
 
 EXTENT = 4096
 UID = "6005076400810000000000000000000A"

@@ -7,13 +7,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from blocks.store.clients import BucketSettings, open_store
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from blocks.errors import CertificateRefused
+from blocks.store.clients import BucketSettings, open_store
 
 DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime.now(datetime.UTC)
@@ -133,7 +133,7 @@ def test_an_authority_of_ones_own_is_trusted_when_it_is_named(tmp_path, serve, a
 @pytest.mark.parametrize("provider", ["AWS", "IBM"])
 def test_an_unknown_authority_is_refused(tmp_path, serve, authority, provider):
     endpoint = serve(authority.issue(tmp_path))
-    with pytest.raises(CertificateRefused, match="self-signed|issuer") as caught:
+    with pytest.raises(CertificateRefused, match=r"self-signed|issuer") as caught:
         read(endpoint, provider=provider)
     assert not caught.value.transient
     assert "CA_FILE" in caught.value.hint
