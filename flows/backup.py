@@ -20,6 +20,7 @@ from tasks.decide import decide_backup
 from tasks.limits import places
 from tasks.open import configuration as load_configuration
 from tasks.preflight import preflight
+from tasks.protection import watch
 from tasks.publish import claim, publish
 from tasks.results import results_of
 from tasks.run import run_of
@@ -65,7 +66,9 @@ def backup(
             captured = results_of(run, outcomes)
             point = publish(run, wanted, asked, decision, seen, snapshot, captured)
             release(wanted, asked, seen)
+            alarms = watch(wanted, asked, decision, point)
     document = backup_document(point, decision, captured, began_at=now)
+    document["warnings"] += alarms
     report_backup(asked, document, decision)
     return ended(backed_up(document))
 

@@ -20,6 +20,7 @@ from tasks.drill import (
 from tasks.importing import import_restored
 from tasks.limits import places
 from tasks.plan import Asked, plan
+from tasks.protection import reading_cipher
 from tasks.restore import restore_disk
 from tasks.restored import restored_document
 from tasks.results import results_of
@@ -53,9 +54,10 @@ def drill(
     with run_of(group, "drill", UNDO) as run, places(group):
         asked = replace(asked, to=scratch_targets(run, asked, directory))
         planned, source, writers = plan(run, asked)
+        cipher = reading_cipher(asked, source, planned.point)
         outcomes = [
             restore_disk.submit(
-                run, planned, placement, source, writers[placement.volume.uid], False, True
+                run, planned, placement, source, writers[placement.volume.uid], False, True, cipher
             )
             for placement in planned.placements
         ]

@@ -19,6 +19,7 @@ from flows.endings import Ending, ended
 from tasks.importing import import_restored
 from tasks.limits import places
 from tasks.plan import Asked, plan
+from tasks.protection import reading_cipher
 from tasks.restore import restore_disk
 from tasks.restored import plan_document, report_restore, restored_document, restored_markdown
 from tasks.results import results_of
@@ -75,9 +76,17 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         if dry_run:
             return ended(planned(plan_made))
         approve(plan_made, approved)
+        cipher = reading_cipher(asked, source, plan_made.point)
         outcomes = [
             restore_disk.submit(
-                run, plan_made, placement, source, writers[placement.volume.uid], allow_bad, verify
+                run,
+                plan_made,
+                placement,
+                source,
+                writers[placement.volume.uid],
+                allow_bad,
+                verify,
+                cipher,
             )
             for placement in plan_made.placements
         ]

@@ -13,6 +13,7 @@ from blocks.catalog import shelf
 from flows.endings import Ending, ended
 from tasks.limits import places
 from tasks.plan import Asked, configured, open_source
+from tasks.protection import reading_cipher
 from tasks.results import results_of
 from tasks.run import run_of
 from tasks.steps import side_by_side
@@ -55,8 +56,8 @@ def verify(
         if point:
             found = [shelf.find_point(found, point_id=point)]
         outcomes = [
-            verify_image.submit(run, each, volume, source, deep, sample)
-            for each in found
+            verify_image.submit(run, each, volume, source, deep, sample, cipher)
+            for each, cipher in [(each, reading_cipher(asked, source, each)) for each in found]
             for volume in each.volumes
         ]
         looked = results_of(run, outcomes)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from blocks.catalog.point import StoredObject, VolumeImage, image_folder, image_name
 from blocks.profile.model import BackupProfile, Configuration
 from tasks.decide import Decision
-from tasks.open import host, store
+from tasks.open import host
 from tasks.pipeline import CaptureSettings, capture_volume
 from tasks.preflight import Pair, Seen
 from tasks.progress import published
+from tasks.protection import profile_store, writing_cipher
 from tasks.run import Run
 from tasks.snapshot import Snapshot
 from tasks.steps import run_log, step
@@ -48,7 +49,7 @@ def capture(
         with published(progress):
             captured = capture_volume(
                 reader,
-                store(wanted, profile.bucket_name),
+                profile_store(wanted, profile),
                 folder=image_folder(profile.name, run.id),
                 name=image_name(
                     wanted.cluster_name,
@@ -59,7 +60,7 @@ def capture(
                 ),
                 uid=pair.source.uid,
                 parent=decision.parent_of(pair.source.uid),
-                settings=settings_of(profile),
+                settings=settings_of(wanted, profile),
                 stop=run.stop,
                 progress=progress,
             )
@@ -94,6 +95,10 @@ def capture(
     return CapturedVolume(image, captured.objects, captured.is_full, captured.warning)
 
 
-def settings_of(profile: BackupProfile) -> CaptureSettings:
+def settings_of(wanted: Configuration, profile: BackupProfile) -> CaptureSettings:
     """Return how a profile wants its volumes captured."""
-    return CaptureSettings(extent_bytes=profile.extent_bytes, compress=profile.compression)
+    return CaptureSettings(
+        extent_bytes=profile.extent_bytes,
+        compress=profile.compression,
+        cipher=writing_cipher(wanted, profile),
+    )

@@ -90,7 +90,31 @@ def store(wanted: Configuration, name: str) -> Store:
     """Open a registered bucket; a URL such as `s3://bucket/prefix` opens one that is not."""
     if "://" in name:
         return open_settings(parse_bucket_url(name))
-    return _bucket(wanted, name).get_store()
+    return bucket(wanted, name).get_store()
+
+
+def bucket(wanted: Configuration, name: str) -> Bucket:
+    """Return a registered bucket and its secrets: from Prefect, else from the environment."""
+    asked = wanted.bucket(name)
+    return _loaded(Bucket, name) or Bucket(
+        name=name,
+        bucket=asked.bucket_name,
+        provider="IBM" if asked.provider == "IBM" else "AWS",
+        prefix=asked.prefix,
+        endpoint=asked.endpoint or "",
+        region=asked.region,
+        access_key=os.environ.get("AWS_ACCESS_KEY_ID", ""),
+        secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
+        aws_profile=asked.aws_profile,
+        role_arn=asked.role_arn,
+        api_key=secret_of(name, "API_KEY"),
+        service_instance_id=asked.service_instance_id,
+        iam_endpoint=asked.iam_endpoint or "",
+        ca_file=asked.ca_file or "",
+        customer_key=secret_of(name, "CUSTOMER_KEY"),
+        passphrase=secret_of(name, "PASSPHRASE"),
+        private_key=secret_of(name, "PRIVATE_KEY"),
+    )
 
 
 def _system(wanted: Configuration, name: str) -> SvcSystem:
@@ -102,8 +126,8 @@ def _system(wanted: Configuration, name: str) -> SvcSystem:
         user=asked.user,
         host_key=asked.host_key,
         private_key_file=asked.key_file,
-        password=_secret(name, "PASSWORD"),
-        private_key=_secret(name, "PRIVATE_KEY"),
+        password=secret_of(name, "PASSWORD"),
+        private_key=secret_of(name, "PRIVATE_KEY"),
     )
 
 
@@ -118,30 +142,9 @@ def _node(wanted: Configuration, name: str) -> Node:
         user=asked.user,
         host_key=asked.host_key,
         private_key_file=asked.key_file,
-        password=_secret(name, "PASSWORD"),
-        private_key=_secret(name, "PRIVATE_KEY"),
+        password=secret_of(name, "PASSWORD"),
+        private_key=secret_of(name, "PRIVATE_KEY"),
         device_directory=asked.device_directory,
-    )
-
-
-def _bucket(wanted: Configuration, name: str) -> Bucket:
-    asked = wanted.bucket(name)
-    return _loaded(Bucket, name) or Bucket(
-        name=name,
-        bucket=asked.bucket_name,
-        provider="IBM" if asked.provider == "IBM" else "AWS",
-        prefix=asked.prefix,
-        endpoint=asked.endpoint or "",
-        region=asked.region,
-        access_key=os.environ.get("AWS_ACCESS_KEY_ID", ""),
-        secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
-        aws_profile=asked.aws_profile,
-        role_arn=asked.role_arn,
-        api_key=_secret(name, "API_KEY"),
-        service_instance_id=asked.service_instance_id,
-        iam_endpoint=asked.iam_endpoint or "",
-        ca_file=asked.ca_file or "",
-        passphrase=_secret(name, "PASSPHRASE"),
     )
 
 
@@ -158,7 +161,7 @@ def _loaded(model: type[B], name: str) -> B | None:
     return None
 
 
-def _secret(name: str, what: str) -> str:
+def secret_of(name: str, what: str) -> str:
     """Read `FLASHVAULT_<WHAT>_<NAME>`, as in FLASHVAULT_PASSWORD_STORAGE1."""
     plain = "".join(letter if letter.isalnum() else "_" for letter in name).upper()
     return os.environ.get(f"FLASHVAULT_{what}_{plain}", "")

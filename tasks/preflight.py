@@ -10,8 +10,9 @@ from blocks.host.base import Disk
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.svc.flashcopy import FlashCopyGroup
 from blocks.svc.model import Volume
-from tasks.open import array, host, store
+from tasks.open import array, host
 from tasks.owner import Owner, find_owner
+from tasks.protection import check_store, profile_store, writing_cipher
 from tasks.run import Run
 from tasks.steps import CONTROL_S, run_log, step
 
@@ -160,6 +161,13 @@ def _targets(wanted: Configuration, profile: BackupProfile) -> tuple[str, dict[s
 
 
 def _check_bucket(wanted: Configuration, profile: BackupProfile) -> None:
-    """Ask the bucket for something small: refused or unreachable shows before the snapshot."""
-    for _ in store(wanted, profile.bucket_name).list(f"points/{profile.name}/"):
+    """Ask the bucket for something small, and see that it can do what the profile asks of it.
+
+    Raises:
+        Refused: the store cannot; every reason is named.
+        WrongKey: with ENCRYPTION=CLIENT, this host's key does not open the bucket's keyring.
+    """
+    check_store(wanted, profile)
+    writing_cipher(wanted, profile)
+    for _ in profile_store(wanted, profile).list(f"points/{profile.name}/"):
         break

@@ -15,7 +15,7 @@ from blocks.policy.retention import Verdict, given_up, judge
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.units import format_size, slug
 from tasks import reports
-from tasks.open import store
+from tasks.protection import profile_store
 from tasks.run import Run
 from tasks.steps import CONTROL_S, run_log, step
 
@@ -30,7 +30,7 @@ def judge_points(
             f"{profile.title} has no RETENTION: everything is kept",
             hint=f"flashvault modify backup_profile {profile.name} RETENTION=last=7,daily=14",
         )
-    view = look(store(wanted, profile.bucket_name), profile.name)
+    view = look(profile_store(wanted, profile), profile.name)
     verdicts = judge(
         view.shelf.points, profile.retention, now=now, timezone=ZoneInfo(profile.timezone)
     )
@@ -48,7 +48,7 @@ def sweep_points(
     run.check()
     assert profile.retention is not None
     report = sweep(
-        store(wanted, profile.bucket_name),
+        profile_store(wanted, profile),
         profile.name,
         given_up(verdicts),
         minimum=profile.retention.minimum,

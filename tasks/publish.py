@@ -19,10 +19,11 @@ from blocks.errors import BrokenChain, ObjectMissing
 from blocks.image.digest import Digester
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.store.base import Store
-from tasks.capture import CapturedVolume
+from tasks.capture import CapturedVolume, settings_of
 from tasks.decide import Decision
 from tasks.open import configuration, store
 from tasks.preflight import Seen
+from tasks.protection import profile_store
 from tasks.run import Run
 from tasks.snapshot import Snapshot
 from tasks.steps import CONTROL_S, run_log, step
@@ -38,7 +39,7 @@ def claim(run: Run, wanted: Configuration, profile: BackupProfile, decision: Dec
         The decision, turned into a full if its parent cannot be built on any more.
     """
     run.check()
-    bucket = store(wanted, profile.bucket_name)
+    bucket = profile_store(wanted, profile)
     run.journal.made(CLAIMED, bucket=profile.bucket_name, group=profile.name, run=run.id)
     try:
         begin_intent(bucket, profile.name, run.id, parent=decision.parent)
@@ -64,6 +65,7 @@ def publish(
     The claim is ended with the run: until then the point's objects are protected twice.
     """
     run.check()
+    how = settings_of(wanted, profile)
     point = RestorePoint(
         id=run.id,
         group=profile.name,
@@ -79,10 +81,12 @@ def publish(
         volumes=tuple(volume.image for volume in captured),
         objects=_distinct(captured),
         maps_digest=maps_digest([volume.image.map_digest for volume in captured]),
-        codec="zstd-1" if profile.compression else "raw",
+        codec=how.codec,
+        digest_algorithm=how.digester.algorithm,
+        key_ids=how.cipher.key_ids if how.cipher else (),
         tool_version=version("flashvault"),
     )
-    bucket = store(wanted, profile.bucket_name)
+    bucket = profile_store(wanted, profile)
     committed = shelf.publish(bucket, point)
     run_log().info(
         "published %s restore point %s: %d volumes, %d bytes, %d stored",

@@ -8,6 +8,7 @@ from pathlib import Path
 from blocks.catalog.point import PointId
 from blocks.errors import CorruptData
 from blocks.host.base import Host
+from blocks.image.cipher import Cipher
 from blocks.policy.recovery import Placement, RestorePlan
 from blocks.store.base import Store
 from blocks.units import slug
@@ -49,6 +50,7 @@ def restore_disk(
     writer: Host,
     allow_bad: bool,
     read_back: bool,
+    cipher: Cipher | None = None,
 ) -> RestoredDisk:
     """Restore one volume; another try goes on where the last one stopped.
 
@@ -71,6 +73,7 @@ def restore_disk(
                 progress=progress,
                 allow_bad=allow_bad,
                 verify_readback=read_back,
+                cipher=cipher,
             )
     finally:
         target.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from blocks.catalog.marks import mark_damaged
 from blocks.catalog.point import PointId, RestorePoint, VolumeImage
+from blocks.image.cipher import Cipher
 from blocks.store.base import Store
 from blocks.units import format_size, slug
 from tasks import reports
@@ -38,6 +39,7 @@ def verify_image(
     source: Store,
     deep: bool,
     sample: float | None,
+    cipher: Cipher | None = None,
 ) -> VerifiedVolume:
     """Look at one volume of a restore point; a difference is read twice before it is damage."""
     run.check()
@@ -51,6 +53,7 @@ def verify_image(
             sample=sample,
             stop=run.stop,
             progress=progress,
+            cipher=cipher,
         )
     if found.damaged:
         run_log().error("%s of restore point %s is damaged: %s", volume.disk, point.id, found)

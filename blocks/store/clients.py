@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from blocks.errors import ConfigError
+from blocks.store.encryption import (
+    Call,
+    Encryption,
+    Mode,
+    check_transport,
+    extra_args,
+    parse_customer_key,
+    unmet,
+)
 
 if TYPE_CHECKING:
     from blocks.store.base import Store
@@ -102,14 +109,15 @@ def open_store(settings: BucketSettings) -> Store:
         return DirectoryStore(Path(settings.bucket))
     from blocks.store.s3 import S3Store
 
-    for_parts = _customer_key_arguments(settings)
+    encryption = encryption_of(settings)
     return S3Store(
         s3_client(settings),
         settings.bucket,
         settings.prefix,
         scheme="cos" if settings.provider == "IBM" else "s3",
-        put_arguments={**for_parts, **_server_side_arguments(settings)},
-        read_arguments=for_parts,
+        put_arguments=extra_args(encryption, Call.PUT_OBJECT),
+        read_arguments=extra_args(encryption, Call.GET_OBJECT),
+        unmet=lambda answer: unmet(encryption, answer),
         part_checksum=settings.part_checksum and settings.provider == "AWS",
         conditional_put=settings.conditional_put,
     )
@@ -199,30 +207,14 @@ def _style(settings: BucketSettings) -> str:
     return "path" if settings.endpoint else "auto"
 
 
-def _server_side_arguments(settings: BucketSettings) -> dict[str, str]:
-    if settings.encryption == "KMS" and settings.provider == "AWS":
-        named = {"SSEKMSKeyId": settings.kms_key_id} if settings.kms_key_id else {}
-        return {"ServerSideEncryption": "aws:kms", **named}
-    if settings.encryption == "AES" and not settings.customer_key:
-        return {"ServerSideEncryption": "AES256"}
-    # IBM's Key Protect: the root key belongs to the bucket, and no request names it.
-    return {}
+def encryption_of(settings: BucketSettings) -> Encryption:
+    """Return what the store is asked to encrypt.
 
-
-def _customer_key_arguments(settings: BucketSettings) -> dict[str, str]:
-    """Return the SSE-C headers, which every read and every part need as well."""
-    if not settings.customer_key:
-        return {}
-    try:
-        key = b64decode(settings.customer_key, validate=True)
-    except ValueError as error:
-        raise ConfigError("the customer key is not base64") from error
-    if len(key) != 32:
-        raise ConfigError(f"the customer key has {len(key)} bytes instead of 32")
-    from base64 import b64encode
-
-    return {
-        "SSECustomerAlgorithm": "AES256",
-        "SSECustomerKey": settings.customer_key,
-        "SSECustomerKeyMD5": b64encode(md5(key, usedforsecurity=False).digest()).decode(),
-    }
+    Raises:
+        ConfigError: the provider has no such thing, or a customer key would travel in the clear.
+    """
+    key = parse_customer_key(settings.customer_key) if settings.customer_key else None
+    mode = Mode.AES if key is not None else Mode(settings.encryption)
+    asked = Encryption(mode, settings.provider, settings.kms_key_id, key)
+    check_transport(asked, settings.endpoint)
+    return asked

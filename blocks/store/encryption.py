@@ -63,7 +63,7 @@ class Encryption:
     customer_key: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.mode is Mode.AES and self.provider != "IBM":
+        if self.mode is Mode.AES and self.provider != "IBM" and self.customer_key is None:
             raise ConfigError(
                 "ENCRYPTION=AES is for IBM Cloud Object Storage",
                 hint="Use KMS with Amazon, or CLIENT with any store.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -72,8 +72,9 @@ class S3Store:
         prefix: str = "",
         *,
         scheme: str = "s3",
-        put_arguments: Mapping[str, str] | None = None,
-        read_arguments: Mapping[str, str] | None = None,
+        put_arguments: Mapping[str, Any] | None = None,
+        read_arguments: Mapping[str, Any] | None = None,
+        unmet: Callable[[Mapping[str, Any]], str] = lambda answer: "",
         part_checksum: bool = True,
         conditional_put: bool = True,
     ) -> None:
@@ -85,6 +86,7 @@ class S3Store:
             prefix: every key begins with it.
             scheme: of `url`.
             put_arguments: request arguments for what is written (SSE headers).
+            unmet: says what an answer shows was not encrypted as asked; empty if nothing.
             read_arguments: request arguments for what is read, and for parts (SSE-C headers).
             part_checksum: send a CRC-32 of each body, which the store compares.
             conditional_put: the store honours `If-None-Match`; else `if_absent` is a look first.
@@ -93,6 +95,7 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix
         self._scheme = scheme
+        self._unmet = unmet
         self._put_arguments = dict(put_arguments or {})
         self._read_arguments = dict(read_arguments or {})
         self._part_checksum = part_checksum
@@ -120,6 +123,7 @@ class S3Store:
                 **self._checksum(body),
                 **arguments,
             )
+        self._confirm(key, answer)
         return ObjectInfo(
             key,
             len(body),
@@ -138,6 +142,7 @@ class S3Store:
             answer = self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=self._prefix + key, **arguments
             )
+        self._confirm(key, answer)
         return S3Upload(self, key, answer["UploadId"])
 
     def resume_upload(self, key: str, upload_id: str) -> tuple[S3Upload, list[PartInfo]]:
@@ -395,6 +400,15 @@ class S3Store:
         except ObjectMissing:
             return
         raise ObjectChanged(f"{key} exists already")
+
+    def _confirm(self, key: str, answer: Mapping[str, Any]) -> None:
+        # A store that ignores the encryption headers also leaves them out of its answer.
+        fault = self._unmet(answer)
+        if fault:
+            raise StoreError(
+                f"{self.url}: {key} is not encrypted as it should be: {fault}",
+                hint="See `flashvault store probe`; ENCRYPTION=CLIENT works with any store.",
+            )
 
     def _pin(self, etag: str | None) -> dict[str, Any]:
         pin = {"IfMatch": etag} if etag is not None else {}

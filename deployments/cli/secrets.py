@@ -27,6 +27,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "API_KEY": "api_key",
         "CUSTOMER_KEY": "customer_key",
         "PASSPHRASE": "passphrase",
+        "PRIVATE_KEY": "private_key",
     },
 }
 """By class: the attribute's name, and its field in the Prefect block."""

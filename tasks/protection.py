@@ -1,0 +1,187 @@
+"""What protects a backup: encryption, a store that does what it is asked, alarms."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from blocks.catalog.keyring import open_cipher
+from blocks.catalog.point import RestorePoint
+from blocks.errors import StoreError
+from blocks.image.cipher import Cipher
+from blocks.policy.anomaly import assess
+from blocks.profile.model import BackupProfile, Configuration
+from blocks.profile.model import Encryption as Wanted
+from blocks.store.base import Store
+from blocks.store.clients import BucketSettings, encryption_of, open_store, s3_client
+from blocks.store.encryption import Mode
+from blocks.store.fingerprint import (
+    compare,
+    recorded_fingerprint,
+    save_fingerprint,
+    take_fingerprint,
+)
+from blocks.store.probe import Report, latest_report, probe, require, save_report
+from tasks import reports
+from tasks.decide import Decision
+from tasks.notify import notify
+from tasks.open import bucket, secret_of
+from tasks.plan import Asked, configured
+from tasks.steps import run_log
+
+
+def profile_store(wanted: Configuration, profile: BackupProfile) -> Store:
+    """Open a profile's bucket for writing: encrypted as it asks, minding what the probe found."""
+    settings = _settings(wanted, profile)
+    report = _report(settings)
+    if report is not None:
+        settings = replace(
+            settings,
+            conditional_put=settings.conditional_put and report.conditional_put,
+            part_checksum=settings.part_checksum and report.part_checksum,
+        )
+    return open_store(settings)
+
+
+def check_store(wanted: Configuration, profile: BackupProfile) -> None:
+    """Refuse a store that cannot do what the profile asks; probe it the first time.
+
+    Raises:
+        Refused: with every reason.
+    """
+    settings = _settings(wanted, profile)
+    if settings.provider == "FILE":
+        return
+    asked = encryption_of(settings)
+    report = _report(settings)
+    if report is None or report.encryption is not asked.mode:
+        opened = open_store(settings)
+        run_log().info("probing %s for the first time with encryption %s", opened.url, asked.mode)
+        report = probe(
+            s3_client(settings),
+            settings.bucket,
+            settings.prefix,
+            encryption=asked,
+            now=datetime.now(UTC),
+            url=opened.url,
+        )
+        require(report, object_lock=profile.object_lock_days > 0)
+        save_report(opened, report)
+        _report.cache_clear()
+    require(report, object_lock=profile.object_lock_days > 0)
+
+
+def writing_cipher(wanted: Configuration, profile: BackupProfile) -> Cipher | None:
+    """Return what seals a profile's images; None if the profile does not ask for CLIENT.
+
+    Raises:
+        WrongKey: this host's key does not open the bucket's keyring, or it is not the pinned one.
+    """
+    if profile.encryption is not Wanted.CLIENT:
+        return None
+    block = bucket(wanted, profile.bucket_name)
+    # A writer's key is enough, and preferred: what the host does not have, nobody takes from it.
+    private_key = block.private_key.get_secret_value() or os.environ.get(_PRIVATE_KEY, "")
+    passphrase = block.passphrase.get_secret_value() or os.environ.get(_PASSPHRASE, "")
+    return open_cipher(
+        block.get_store(),
+        private_key=private_key,
+        passphrase="" if private_key else passphrase,
+        pinned_key_id=profile.key_id,
+    )
+
+
+def reading_cipher(asked: Asked, source: Store, point: RestorePoint) -> Cipher | None:
+    """Return what opens a restore point's images; None if they are not encrypted by us.
+
+    The secrets are the bucket's own in Prefect, or FLASHVAULT_PASSPHRASE and
+    FLASHVAULT_PRIVATE_KEY: a restore on a bare machine needs no server.
+
+    Raises:
+        WrongKey: nothing at hand opens the keyring.
+    """
+    if not point.key_ids:
+        return None
+    passphrase, private_key = os.environ.get(_PASSPHRASE, ""), os.environ.get(_PRIVATE_KEY, "")
+    wanted = configured(asked)
+    name = asked.bucket or (wanted.profile(asked.group).bucket_name if wanted else "")
+    if wanted is not None and name and "://" not in name:
+        block = bucket(wanted, name)
+        passphrase = passphrase or block.passphrase.get_secret_value()
+        private_key = private_key or block.private_key.get_secret_value()
+    else:
+        passphrase = passphrase or secret_of(name, "PASSPHRASE")
+    cipher = open_cipher(source, passphrase=passphrase, private_key=private_key)
+    return cipher.for_key(point.key_ids[0])
+
+
+def watch(
+    wanted: Configuration, profile: BackupProfile, decision: Decision, point: RestorePoint
+) -> list[str]:
+    """Look for signs of an attack after a backup; tell people, and never fail the backup.
+
+    Returns:
+        What is unusual, for the report.
+    """
+    said = []
+    alarm = assess(decision.history, point)
+    if alarm is not None:
+        said.append(f"this backup is unlike those before it: {alarm.text}")
+        reports.event("backup.suspicious", profile.name, restore_point=point.id, why=alarm.text)
+        notify(
+            profile,
+            "backup_suspicious",
+            "error" if alarm.is_severe else "warning",
+            alarm.text,
+            job_id=point.id,
+        )
+    said += _changed_settings(wanted, profile)
+    for warning in said:
+        run_log().warning("%s", warning)
+    return said
+
+
+_PASSPHRASE = "FLASHVAULT_PASSPHRASE"  # noqa: S105 - the name of a variable
+_PRIVATE_KEY = "FLASHVAULT_PRIVATE_KEY"
+
+
+def _changed_settings(wanted: Configuration, profile: BackupProfile) -> list[str]:
+    """Compare the bucket's protective settings with those recorded, and record them once."""
+    settings = _settings(wanted, profile)
+    if settings.provider == "FILE":
+        return []
+    try:
+        opened = open_store(settings)
+        now = datetime.now(UTC)
+        found = take_fingerprint(s3_client(settings), settings.bucket, now=now)
+        recorded = recorded_fingerprint(opened)
+        if recorded is None:
+            save_fingerprint(opened, found)
+            return []
+    except StoreError as error:
+        # The restore point exists; what could not be looked at is looked at next time.
+        return [f"the settings of {profile.bucket_name} could not be compared: {error}"]
+    changes = [f"{profile.bucket_name}: {change}" for change in compare(recorded, found)]
+    if changes:
+        reports.event("bucket.changed", profile.name, changes=changes)
+        notify(profile, "bucket_changed", "error", "; ".join(changes))
+    return changes
+
+
+def _settings(wanted: Configuration, profile: BackupProfile) -> BucketSettings:
+    mode = Mode(profile.encryption.value.upper())
+    settings = bucket(wanted, profile.bucket_name).get_settings()
+    return replace(
+        settings,
+        encryption=mode.value,
+        kms_key_id=profile.key_id if mode is Mode.KMS else "",
+        customer_key=settings.customer_key if mode is Mode.AES else "",
+    )
+
+
+@lru_cache(maxsize=32)
+def _report(settings: BucketSettings) -> Report | None:
+    """Return the bucket's last probe; read once in a process, since it changes with the store."""
+    return None if settings.provider == "FILE" else latest_report(open_store(settings))
