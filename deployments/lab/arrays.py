@@ -12,9 +12,9 @@ from pathlib import Path
 
 from deployments.lab import wiring
 from deployments.lab.disks import DiskShelf, Place
-from deployments.lab.svc import model, volumes
+from deployments.lab.svc import model, remote, volumes
 from deployments.lab.svc.model import ArrayState, Clock, WallClock
-from deployments.lab.svc.system import System
+from deployments.lab.svc.system import Network, System
 
 MIB = 1024 * 1024
 
@@ -32,13 +32,14 @@ class Arrays:
     def __post_init__(self) -> None:
         """Take up the state that is kept, if any."""
         self.shelf = DiskShelf(self.directory / "volumes", lambda pairs: self.copied(pairs))
-        self.systems: dict[str, System] = {}
+        self.network = Network()
+        self.systems = self.network.systems
         self._shown: dict[str, set[str]] = {}
         for path in sorted((self.directory / "state").glob("array-*.json")):
             self._add(load(json.loads(path.read_text())))
 
     def _add(self, state: ArrayState) -> System:
-        system = System(state, self.shelf, self.clock, self.lock)
+        system = System(state, self.shelf, self.clock, self.lock, network=self.network)
         system.changed = self.changed
         self.systems[state.name] = system
         return system
@@ -49,6 +50,9 @@ class Arrays:
             system = self._add(ArrayState(name, number, prefix))
             for node in [*wiring.NODES, wiring.LINUX_HOST]:
                 volumes.add_host(system, node, [f"C05076{len(node):010X}"])
+        near, far = self.systems["storage1"], self.systems["storage2"]
+        remote.add_partner(near, far)
+        remote.add_partner(far, near)
         for group in groups:
             self._wire_group(group, size_bytes)
         self.changed()
@@ -72,6 +76,22 @@ class Arrays:
             for name, system in self.systems.items():
                 _write(self.directory / "state" / f"array-{name}.json", system.state)
             self.show_devices(wiring.LINUX_HOST)
+
+    def link(self, *, is_up: bool) -> None:
+        """Cut every link between arrays, or join them all again."""
+        with self.lock:
+            self.network.cut.clear()
+            if not is_up:
+                names = list(self.systems)
+                self.network.cut |= {frozenset({a, b}) for a in names for b in names if a != b}
+            self.tick()
+
+    def power(self, name: str, *, is_on: bool) -> None:
+        """Switch an array on or off; without power it copies nothing any more."""
+        with self.lock:
+            self.systems[name].is_dead = not is_on
+            self.tick()
+            self.changed()
 
     def tick(self) -> None:
         """Let all arrays catch up with the clock."""
@@ -129,12 +149,20 @@ def load(document: dict[str, object]) -> ArrayState:
         "hosts": model.Host,
         "mappings": model.Mapping,
         "mapping_groups": model.MappingGroup,
+        "relationships": model.Relationship,
+        "remote_groups": model.RemoteGroup,
     }
     fields: dict[str, object] = dict(document)
     for name, kind in kinds.items():
         rows = fields[name]
         assert isinstance(rows, dict)
+        for row in rows.values():
+            if "mirror" in row:
+                row["mirror"] = model.Mirror(**row["mirror"])
         fields[name] = {int(number): kind(**row) for number, row in rows.items()}
+    partners = fields["partners"]
+    assert isinstance(partners, dict)
+    fields["partners"] = {name: model.Partner(**row) for name, row in partners.items()}
     for name, listed in (("host_maps", model.HostMap), ("events", model.Event)):
         entries = fields[name]
         assert isinstance(entries, list)

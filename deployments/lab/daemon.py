@@ -150,8 +150,30 @@ class Daemon:
                     stream.write(json.dumps(answer).encode() + b"\n")
 
     def act(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one control request."""
+        """Carry out one control request.
+
+        `link` cuts or joins all arrays (`up`); `array` switches one off or on (`name`, `up`);
+        `speed` sets how many times faster than real every copy of an array is (`name`, `factor`).
+        """
+        match request.get("action"):
+            case "link":
+                self.arrays.link(is_up=request["up"])
+            case "array":
+                self._power(request["name"], is_on=request["up"])
+            case "speed":
+                self.arrays.systems[request["name"]].state.timings.speed = float(request["factor"])
         return {"ok": True, "sessions": {n: s.sessions for n, s in self.servers.items()}}
+
+    def _power(self, name: str, *, is_on: bool) -> None:
+        """Switch an array off, with all it was about to say, or on again."""
+        self.arrays.power(name, is_on=is_on)
+        if is_on:
+            door = Door(USER, [self.keys.public("id_ed25519")], self.keys.secret(name))
+            system = self.arrays.systems[name]
+            key = self.keys.private(f"host_{name}")
+            self._serve(SshServer(name, key, door, array_shell(system), Limits()))
+        else:
+            self.servers[name].stop()
 
 
 def write_json(path: Path, document: object) -> None:

@@ -18,14 +18,21 @@ import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 Place = tuple[str, str]
 FICLONE = 0x40049409
 COPY_BYTES = 64 * 1024 * 1024
 BTRFS_SUBVOLUME_INODE = 256
+FOLLOW_GRAIN = 256 * 1024
+FOLLOW_TRIES = 20
+QUIET_NS = 5_000_000
+"""Modification times may be as coarse as a timer tick: two writes within one look like one."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,50 @@ class DiskShelf:
         """Return a number that grows with every write."""
         return self.path(volume).stat().st_mtime_ns
 
+    def copy_range(self, source: Place, target: Place, begin: int, end: int) -> None:
+        """Copy a range of bytes, whatever is written to the source meanwhile."""
+        with self.path(source).open("rb") as reader, self.path(target).open("r+b") as writer:
+            while begin < end:
+                data = os.pread(reader.fileno(), min(COPY_BYTES // 16, end - begin), begin)
+                if not data:
+                    return
+                write_changed(writer.fileno(), begin, data)
+                begin += len(data)
+
+    def follow(self, pairs: list[tuple[Place, Place]]) -> list[int] | None:
+        """Bring targets up with their sources as these were at one instant between two writes.
+
+        What differs is read first and written only if no source changed meanwhile: a writer that
+        leaves no gap long enough for that makes the targets wait, and never see half a write.
+        """
+        for _ in range(FOLLOW_TRIES):
+            before = [self.version(source) for source, _ in pairs]
+            if time.time_ns() - max(before, default=0) < QUIET_NS:
+                time.sleep(QUIET_NS / 1e9)
+                continue
+            with tempfile.SpooledTemporaryFile(COPY_BYTES) as kept:
+                index = self._read_changes(pairs, kept)
+                if before != [self.version(source) for source, _ in pairs]:
+                    continue
+                kept.seek(0)
+                for target, offset, length in index:
+                    with self.path(target).open("r+b") as writer:
+                        os.pwrite(writer.fileno(), kept.read(length), offset)
+            return before
+        return None
+
+    def _read_changes(
+        self, pairs: list[tuple[Place, Place]], kept: IO[bytes]
+    ) -> list[tuple[Place, int, int]]:
+        index = []
+        for source, target in pairs:
+            with self.path(source).open("rb") as reader:
+                for grain in differing(self.path(source), self.path(target), FOLLOW_GRAIN):
+                    data = os.pread(reader.fileno(), FOLLOW_GRAIN, grain * FOLLOW_GRAIN)
+                    kept.write(data)
+                    index.append((target, grain * FOLLOW_GRAIN, len(data)))
+        return index
+
 
 def make_volume_directory(directory: Path) -> None:
     """Make the directory of volumes; on btrfs a subvolume, so that groups freeze at one instant."""
@@ -139,6 +190,12 @@ def copy_in_place(source: Path, target: Path) -> None:
         writer.truncate(size)
         for offset, length in data_runs(reader.fileno(), size):
             _copy_run(reader.fileno(), writer.fileno(), offset, length)
+
+
+def write_changed(fd: int, offset: int, data: bytes) -> None:
+    """Write bytes where they differ from what is there: zeros over a hole leave the hole."""
+    if os.pread(fd, len(data), offset) != data:
+        os.pwrite(fd, data, offset)
 
 
 def _copy_run(reader: int, writer: int, offset: int, length: int) -> None:

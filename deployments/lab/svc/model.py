@@ -52,6 +52,17 @@ class Shelf(Protocol):
     def version(self, volume: tuple[str, str]) -> int:
         """Return a number that grows with every write."""
 
+    def copy_range(
+        self, source: tuple[str, str], target: tuple[str, str], begin: int, end: int
+    ) -> None:
+        """Copy a range of bytes, whatever is written to the source meanwhile."""
+
+    def follow(self, pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> list[int] | None:
+        """Bring targets up with their sources as these were at one instant between two writes.
+
+        Returns the sources' versions at that instant, None if there was none to be found.
+        """
+
 
 @dataclass
 class Volume:
@@ -125,6 +136,69 @@ class MappingGroup:
 
 
 @dataclass
+class Partner:
+    """Another system this one has made a partnership with."""
+
+    id: str
+    name: str
+    is_started: bool = True
+    link_mbits: int = 1000
+    copy_rate: int = 50
+
+
+@dataclass
+class Mirror:
+    """This array's half of the state of a remote-copy group, or of a stand-alone relationship.
+
+    `before` is the state in which the link was lost; `frozen_at` when the secondary was frozen.
+    """
+
+    primary: str = "master"
+    state: str = "inconsistent_stopped"
+    before: str = ""
+    frozen_at: float | None = None
+    at: float = 0.0
+
+
+@dataclass
+class Relationship:
+    """A remote-copy relationship; both arrays hold it under the same id.
+
+    `copied` counts the bytes the background copy has been over; `share` is the part of them it must
+    send. `version` is the source's when the secondary last held all of it.
+    """
+
+    id: int
+    name: str
+    master: str
+    master_volume: str
+    aux: str
+    aux_volume: str
+    group: int | None = None
+    copy_type: str = "global"
+    copied: float = 0.0
+    share: float = 1.0
+    version: int = -1
+    cycling_mode: str = "none"
+    cycle_s: int = 300
+    mirror: Mirror = field(default_factory=Mirror)
+
+
+@dataclass
+class RemoteGroup:
+    """A remote-copy consistency group; both arrays hold it under the same id."""
+
+    id: int
+    name: str
+    master: str
+    aux: str
+    copy_type: str = "empty_group"
+    cycling_mode: str = ""
+    cycle_s: int = 300
+    mirror: Mirror = field(default_factory=lambda: Mirror(primary="", state="empty"))
+
+
+@dataclass
 class Timings:
     """How long the array takes, in seconds; `speed` multiplies every copy rate."""
 
@@ -132,6 +206,8 @@ class Timings:
     stop_s: float = 0.05
     speed: float = 1.0
     command_s: float = 0.0
+    link_bytes_per_s: float = 25.0 * 1024 * 1024
+    """`relationship_bandwidth_limit`: what a background copy gets of the link."""
 
 
 @dataclass
@@ -160,5 +236,8 @@ class ArrayState:
     mappings: dict[int, Mapping] = field(default_factory=dict)
     mapping_groups: dict[int, MappingGroup] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    partners: dict[str, Partner] = field(default_factory=dict)
+    relationships: dict[int, Relationship] = field(default_factory=dict)
+    remote_groups: dict[int, RemoteGroup] = field(default_factory=dict)
     next_uid: int = 0x5F0
     timings: Timings = field(default_factory=Timings)

@@ -92,3 +92,52 @@ def copy_bytes_per_s(rate: int) -> int:
     1-10 is 128 KiB/s and every further ten double it.
     """
     return 0 if rate <= 0 else 128 * 1024 << (rate - 1) // 10
+
+
+# Remote copy ------------------------------------------------------------------------------------
+
+EMPTY = "empty"
+INCONSISTENT_STOPPED, INCONSISTENT_COPYING = "inconsistent_stopped", "inconsistent_copying"
+CONSISTENT_STOPPED, SYNCHRONIZED = "consistent_stopped", "consistent_synchronized"
+IDLING, IDLING_APART = "idling", "idling_disconnected"
+INCONSISTENT_APART, CONSISTENT_APART = "inconsistent_disconnected", "consistent_disconnected"
+REMOTE_STATES = (
+    EMPTY,
+    INCONSISTENT_STOPPED,
+    INCONSISTENT_COPYING,
+    CONSISTENT_STOPPED,
+    SYNCHRONIZED,
+    IDLING,
+    IDLING_APART,
+    INCONSISTENT_APART,
+    CONSISTENT_APART,
+)
+
+NOT_NOW, NO_DIRECTION = "CMMVC5982E", "CMMVC5963E"
+
+REMOTE: dict[str, dict[str, str]] = {
+    "stop": {
+        EMPTY: NOT_NOW,
+        INCONSISTENT_STOPPED: INCONSISTENT_STOPPED,
+        INCONSISTENT_COPYING: INCONSISTENT_STOPPED,
+        CONSISTENT_STOPPED: CONSISTENT_STOPPED,
+        SYNCHRONIZED: CONSISTENT_STOPPED,
+        IDLING: IDLING,
+        IDLING_APART: IDLING_APART,
+        INCONSISTENT_APART: NOT_NOW,
+        CONSISTENT_APART: NOT_NOW,
+    },
+    "stop -access": {
+        EMPTY: NOT_NOW,
+        INCONSISTENT_STOPPED: NOT_NOW,
+        INCONSISTENT_COPYING: NOT_NOW,
+        CONSISTENT_STOPPED: IDLING,
+        SYNCHRONIZED: IDLING,
+        IDLING: IDLING,
+        IDLING_APART: IDLING_APART,
+        INCONSISTENT_APART: NOT_NOW,
+        CONSISTENT_APART: IDLING_APART,
+    },
+}
+"""Event, state → next state or refusal: the complete table of svc-cli.md §6. What a start does
+depends on the data as well; see `mirror.start`."""

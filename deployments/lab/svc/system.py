@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deployments.lab.svc import about, flashcopy, volumes
+from deployments.lab.svc import about, flashcopy, mirror, remote, volumes
 from deployments.lab.svc.commands import COMMANDS, Done, parse
 from deployments.lab.svc.model import ArrayState, Clock, Shelf, Volume
 from deployments.lab.svc.naming import find
 from deployments.lab.svc.refusals import Refusal
 
-ROOMS = (about, flashcopy, volumes)
+ROOMS = (about, flashcopy, remote, volumes)
 """Importing these registers their commands."""
 
 SETTLE_LIMIT_S = 600.0
@@ -49,6 +49,19 @@ class Faults:
 
 
 @dataclass
+class Network:
+    """What joins the arrays of a lab: who is there, and which links are cut."""
+
+    systems: dict[str, System] = field(default_factory=dict)
+    cut: set[frozenset[str]] = field(default_factory=set)
+
+    def is_up(self, first: System, second: System) -> bool:
+        """Say whether two arrays reach one another."""
+        pair = frozenset({first.state.name, second.state.name})
+        return not (first.is_dead or second.is_dead or pair in self.cut)
+
+
+@dataclass
 class System:
     """One array."""
 
@@ -57,6 +70,9 @@ class System:
     clock: Clock
     lock: threading.RLock = field(default_factory=threading.RLock)
     faults: Faults = field(default_factory=Faults)
+    network: Network = field(default_factory=Network)
+    is_dead: bool = False
+    """Power is off: it answers nobody, and its volumes are out of reach."""
     changed: Callable[[], None] = lambda: None
     """Called under the lock after anything a host could see, or the state file, has changed."""
 
@@ -107,7 +123,10 @@ class System:
 
     def advance(self) -> None:
         """Let the array catch up with the clock."""
-        if flashcopy.advance(self):
+        if self.is_dead:
+            return
+        moved = flashcopy.advance(self)
+        if mirror.advance(self) or moved:
             self.changed()
 
     def stamp(self) -> str:
@@ -124,11 +143,16 @@ class System:
 
     def relationships_of(self, volume: Volume) -> list[tuple[int, str]]:
         """List the remote-copy relationships of a volume, as (id, name)."""
-        return []
+        return [
+            (each.id, each.name)
+            for each in self.state.relationships.values()
+            if volume.name == mirror.volume_here(self, each)
+        ]
 
     def known_systems(self) -> list[tuple[str, str, str]]:
         """List this system and its partners, as (id, name, local or remote)."""
-        return [(self.state.id, self.state.name, "local")]
+        partners = [(each.id, each.name, "remote") for each in self.state.partners.values()]
+        return [(self.state.id, self.state.name, "local"), *partners]
 
     def is_online(self, volume: Volume) -> bool:
         """Say whether the volume's status is online (a prepared target is, though unreadable)."""
@@ -142,8 +166,10 @@ class System:
 
     def can_access(self, volume: Volume) -> bool:
         """Say whether a host can read the volume now."""
-        return not volume.is_offline and flashcopy.is_accessible(self, volume)
+        if self.is_dead or volume.is_offline or not mirror.is_readable(self, volume):
+            return False
+        return flashcopy.is_accessible(self, volume)
 
     def can_write(self, volume: Volume) -> bool:
         """Say whether a host can write the volume now."""
-        return self.can_access(volume)
+        return self.can_access(volume) and mirror.is_writable(self, volume)

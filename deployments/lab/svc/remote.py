@@ -1,0 +1,445 @@
+"""Remote copy's commands and views; `mirror` moves what they name. docs/reference/svc-cli.md §3-4.
+
+A group or relationship is made on both arrays at once and has the same id on both.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+from deployments.lab.svc import mirror
+from deployments.lab.svc.commands import Done, Request, command
+from deployments.lab.svc.mirror import Unit
+from deployments.lab.svc.model import Mirror, Partner, Relationship, RemoteGroup
+from deployments.lab.svc.naming import find, free_id, new_name
+from deployments.lab.svc.refusals import Refusal
+from deployments.lab.svc.states import INCONSISTENT_STOPPED, NOT_NOW
+from deployments.lab.svc.views import Detail, Table, names
+
+if TYPE_CHECKING:
+    from deployments.lab.svc.system import System
+
+GROUP_COLUMNS = names(
+    "id name master_cluster_id master_cluster_name aux_cluster_id aux_cluster_name primary state"
+    " relationship_count copy_type cycling_mode freeze_time"
+)
+RELATIONSHIP_COLUMNS = names(
+    "id name master_cluster_id master_cluster_name master_vdisk_id master_vdisk_name"
+    " aux_cluster_id aux_cluster_name aux_vdisk_id aux_vdisk_name primary consistency_group_id"
+    " consistency_group_name state bg_copy_priority progress copy_type cycling_mode freeze_time"
+)
+
+
+# Partnerships ----------------------------------------------------------------------------------
+
+
+def add_partner(system: System, other: System) -> None:
+    """Make this array's half of a partnership."""
+    system.state.partners[other.state.name] = Partner(other.state.id, other.state.name)
+
+
+@command("lspartnership")
+def lspartnership(system: System, request: Request) -> Table:
+    """List this system and its partners."""
+    columns = "id name location partnership type cluster_ip event_log_sequence"
+    columns += " link1 link2 link1_ip_id link2_ip_id"
+    rows = [(system.state.id, system.state.name, "local", "", "", "", "", "", "", "", "")]
+    for partner in system.state.partners.values():
+        state = mirror.partnership(system, partner.name)
+        rows.append((partner.id, partner.name, "remote", state, "fc", "", "", "", "", "", ""))
+    return Table(names(columns), rows)
+
+
+@command("mkfcpartnership", values="linkbandwidthmbits backgroundcopyrate portset")
+def mkfcpartnership(system: System, request: Request) -> Done:
+    """Make this array's half of a partnership."""
+    other = _system(system, request.object)
+    if other.state.name in system.state.partners:
+        raise Refusal("CMMVC6035E")
+    add_partner(system, other)
+    return Done()
+
+
+@command("chpartnership", flags="start stop", values="linkbandwidthmbits backgroundcopyrate")
+def chpartnership(system: System, request: Request) -> Done:
+    """Stop or start this array's half of a partnership."""
+    partner = system.state.partners.get(_system(system, request.object).state.name)
+    if partner is None:
+        raise Refusal("CMMVC5753E")
+    if request.has("start") or request.has("stop"):
+        partner.is_started = request.has("start")
+    return Done()
+
+
+def _system(system: System, word: str) -> System:
+    for other in system.network.systems.values():
+        if other is not system and word in {other.state.id, other.state.name}:
+            return other
+    raise Refusal("CMMVC5804E")
+
+
+def _peer(system: System, word: str) -> System:
+    """Return a connected partner by id or name, or refuse."""
+    other = _system(system, word)
+    if mirror.partnership(system, other.state.name) != "fully_configured":
+        raise Refusal("CMMVC5804E")
+    return other
+
+
+# Views -----------------------------------------------------------------------------------------
+
+
+@command("lsrcconsistgrp")
+def lsrcconsistgrp(system: System, request: Request) -> Table | Detail:
+    """List groups, or show one with its relationships."""
+    if request.target is None:
+        rows = []
+        for group in system.state.remote_groups.values():
+            fields = dict(_group_fields(system, group))
+            rows.append([fields[name] for name in GROUP_COLUMNS])
+        return Table(GROUP_COLUMNS, rows)
+    group = _group(system, request.target)
+    lines = _group_fields(system, group, is_detail=True)
+    for each in mirror.members(system, group):
+        lines += [("RC_rel_id", each.id), ("RC_rel_name", each.name)]
+    return Detail([lines])
+
+
+def _group_fields(
+    system: System, group: RemoteGroup, *, is_detail: bool = False
+) -> list[tuple[str, object]]:
+    members = mirror.members(system, group)
+    return [
+        ("id", group.id),
+        ("name", group.name),
+        ("master_cluster_id", _id_of(system, group.master)),
+        ("master_cluster_name", group.master),
+        ("aux_cluster_id", _id_of(system, group.aux)),
+        ("aux_cluster_name", group.aux),
+        ("primary", group.mirror.primary),
+        ("state", group.mirror.state),
+        ("relationship_count", len(members)),
+        ("freeze_time", _freeze_time(system, group)),
+        ("status", ""),
+        ("sync", mirror.sync_of(system, group) if is_detail else ""),
+        ("copy_type", group.copy_type),
+        ("cycling_mode", group.cycling_mode),
+        ("cycle_period_seconds", group.cycle_s),
+    ]
+
+
+@command("lsrcrelationship")
+def lsrcrelationship(system: System, request: Request) -> Table | Detail:
+    """List relationships, or show one."""
+    if request.target is not None:
+        one = find(system.state.relationships, request.target)
+        return Detail([_relationship_fields(system, one, is_detail=True)])
+    rows = []
+    for each in system.state.relationships.values():
+        fields = dict(_relationship_fields(system, each))
+        rows.append([fields[name] for name in RELATIONSHIP_COLUMNS])
+    return Table(RELATIONSHIP_COLUMNS, rows)
+
+
+def _relationship_fields(
+    system: System, each: Relationship, *, is_detail: bool = False
+) -> list[tuple[str, object]]:
+    unit = mirror.unit_of(system, each)
+    group = unit if isinstance(unit, RemoteGroup) else None
+    return [
+        ("id", each.id),
+        ("name", each.name),
+        ("master_cluster_id", _id_of(system, each.master)),
+        ("master_cluster_name", each.master),
+        ("master_vdisk_id", _volume_id(system, each.master, each.master_volume)),
+        ("master_vdisk_name", each.master_volume),
+        ("aux_cluster_id", _id_of(system, each.aux)),
+        ("aux_cluster_name", each.aux),
+        ("aux_vdisk_id", _volume_id(system, each.aux, each.aux_volume)),
+        ("aux_vdisk_name", each.aux_volume),
+        ("primary", unit.mirror.primary),
+        ("consistency_group_id", group and group.id),
+        ("consistency_group_name", group and group.name),
+        ("state", unit.mirror.state),
+        ("bg_copy_priority", 50),
+        ("progress", mirror.progress_of(system, each)),
+        ("freeze_time", _freeze_time(system, unit)),
+        ("status", "online"),
+        ("sync", mirror.sync_of(system, unit) if is_detail else ""),
+        ("copy_type", each.copy_type),
+        ("cycling_mode", each.cycling_mode),
+        ("cycle_period_seconds", each.cycle_s),
+        ("master_change_vdisk_id", None),
+        ("master_change_vdisk_name", None),
+        ("aux_change_vdisk_id", None),
+        ("aux_change_vdisk_name", None),
+    ]
+
+
+@command("lsrcrelationshipprogress")
+def lsrcrelationshipprogress(system: System, request: Request) -> Table:
+    """Show the background copy of one relationship."""
+    each = find(system.state.relationships, request.object)
+    return Table(("id", "progress"), [(each.id, mirror.progress_of(system, each))])
+
+
+def _freeze_time(system: System, unit: Unit) -> str:
+    """Print when the secondary was frozen, to the minute."""
+    frozen_at = unit.mirror.frozen_at
+    if frozen_at is None:
+        return ""
+    moment = datetime.datetime.fromtimestamp(frozen_at, tz=datetime.UTC)
+    return moment.strftime("%y/%m/%d/%H/%M")
+
+
+def _id_of(system: System, name: str) -> str:
+    if name == system.state.name:
+        return system.state.id
+    partner = system.state.partners.get(name)
+    return partner.id if partner else ""
+
+
+def _volume_id(system: System, array: str, volume: str) -> int | None:
+    other = system.network.systems.get(array)
+    if other is None:
+        return None
+    return next((v.id for v in other.state.volumes.values() if v.name == volume), None)
+
+
+# Making, changing, removing --------------------------------------------------------------------
+
+
+@command("mkrcconsistgrp", values="name cluster", takes_object=False)
+def mkrcconsistgrp(system: System, request: Request) -> Done:
+    """Make an empty group with another system."""
+    if request.get("cluster") is None:
+        raise Refusal("CMMVC7205E")  # within one system: not simulated
+    peer = _peer(system, request.values["cluster"])
+    groups = {**peer.state.remote_groups, **system.state.remote_groups}
+    number = free_id(groups)
+    name = new_name(groups.values(), request.get("name"), f"rccstgrp{number}")
+    for each in (system, peer):
+        each.state.remote_groups[number] = RemoteGroup(
+            number, name, system.state.name, peer.state.name
+        )
+    return Done(f"RC Consistency Group, id [{number}], successfully created\n")
+
+
+@command("rmrcconsistgrp", flags="force")
+def rmrcconsistgrp(system: System, request: Request) -> Done:
+    """Remove a group; with -force its relationships stand alone afterwards."""
+    group = _group(system, request.object)
+    if mirror.members(system, group) and not request.has("force"):
+        raise Refusal("CMMVC5767E")
+    for each in _both(system, group):
+        for member in mirror.members(each, group):
+            _leave(each, member)
+        del each.state.remote_groups[group.id]
+    return Done()
+
+
+@command("chrcconsistgrp", values="name cyclingmode cycleperiodseconds", flags="global metro")
+def chrcconsistgrp(system: System, request: Request) -> Done:
+    """Change one attribute of a group."""
+    group = _group(system, request.object)
+    _refuse_many(request)
+    others = [each for each in system.state.remote_groups.values() if each is not group]
+    name = new_name(others, request.get("name"), group.name)
+    cycle_s = request.number("cycleperiodseconds", group.cycle_s, 60, 86400)
+    if request.get("cyclingmode") == "multi":
+        raise Refusal("CMMVC7205E")  # change volumes are not simulated
+    for each in _both(system, group):
+        each.state.remote_groups[group.id].name = name
+        each.state.remote_groups[group.id].cycle_s = cycle_s
+    return Done()
+
+
+@command(
+    "mkrcrelationship",
+    needs="master aux cluster",
+    values="name consistgrp cyclingmode",
+    flags="sync global",
+    takes_object=False,
+)
+def mkrcrelationship(system: System, request: Request) -> Done:
+    """Make a relationship between a volume here and one of another system."""
+    peer = _peer(system, request.values["cluster"])
+    master, aux = system.volume(request.values["master"]), peer.volume(request.values["aux"])
+    if master.capacity != aux.capacity:
+        raise Refusal("CMMVC5924E")
+    if system.relationships_of(master) or peer.relationships_of(aux):
+        raise Refusal("CMMVC5959E")
+    if request.get("cyclingmode") == "multi":
+        raise Refusal("CMMVC7205E")  # change volumes are not simulated
+    known = {**peer.state.relationships, **system.state.relationships}
+    number = free_id(known)
+    name = new_name(known.values(), request.get("name"), f"rcrel{number}")
+    state = "consistent_stopped" if request.has("sync") else INCONSISTENT_STOPPED
+    for each in (system, peer):
+        each.state.relationships[number] = Relationship(
+            number,
+            name,
+            system.state.name,
+            master.name,
+            peer.state.name,
+            aux.name,
+            copy_type="global" if request.has("global") else "metro",
+            mirror=Mirror(state=state, at=system.clock.now()),
+        )
+    word = request.get("consistgrp")
+    if word is not None:
+        try:
+            _join(system, system.state.relationships[number], word)
+        except Refusal:
+            for each in (system, peer):
+                del each.state.relationships[number]
+            raise
+    return Done(f"RC Relationship, id [{number}], successfully created\n")
+
+
+def _join(system: System, relationship: Relationship, word: str) -> None:
+    """Put a relationship into a group, which takes the first one's type, state and direction."""
+    group = find(system.state.remote_groups, word, "CMMVC5804E")
+    if {group.master, group.aux} != {relationship.master, relationship.aux}:
+        raise Refusal("CMMVC5767E")
+    own = relationship.mirror
+    if not mirror.members(system, group):
+        for each in _both(system, group):
+            twin = each.state.remote_groups[group.id]
+            twin.copy_type, twin.cycling_mode = relationship.copy_type, relationship.cycling_mode
+            twin.mirror = Mirror(own.primary, own.state, own.before, own.frozen_at, own.at)
+    elif relationship.copy_type != group.copy_type:
+        raise Refusal("CMMVC9012E")
+    elif (own.state, own.primary) != (group.mirror.state, group.mirror.primary):
+        raise Refusal(NOT_NOW)
+    for each in _both(system, group):
+        each.state.relationships[relationship.id].group = group.id
+
+
+def _leave(system: System, relationship: Relationship) -> None:
+    """Take a relationship out of its group; it keeps the group's state."""
+    assert relationship.group is not None
+    group = system.state.remote_groups[relationship.group]
+    half = group.mirror
+    relationship.mirror = Mirror(half.primary, half.state, half.before, half.frozen_at, half.at)
+    relationship.group = None
+    if not mirror.members(system, group):
+        group.mirror = Mirror(primary="", state="empty")
+        group.copy_type, group.cycling_mode = "empty_group", ""
+
+
+@command(
+    "chrcrelationship",
+    values="name consistgrp cyclingmode cycleperiodseconds masterchange auxchange",
+    flags="noconsistgrp nomasterchange noauxchange global metro force",
+)
+def chrcrelationship(system: System, request: Request) -> Done:
+    """Change one attribute of a relationship."""
+    each = find(system.state.relationships, request.object)
+    _refuse_many(request)
+    others = [other for other in system.state.relationships.values() if other is not each]
+    name = new_name(others, request.get("name"), each.name)
+    if request.get("consistgrp") is not None:
+        if each.group is not None:
+            raise Refusal("CMMVC5951E")
+        _join(system, each, request.values["consistgrp"])
+    elif request.has("noconsistgrp"):
+        if each.group is None:
+            raise Refusal("CMMVC6065E")
+        for other in _both(system, each):
+            _leave(other, other.state.relationships[each.id])
+    for other in _both(system, each):
+        other.state.relationships[each.id].name = name
+    return Done()
+
+
+@command("rmrcrelationship", flags="force")
+def rmrcrelationship(system: System, request: Request) -> Done:
+    """Remove a relationship: both halves, or this one alone while the other is out of reach."""
+    each = find(system.state.relationships, request.object)
+    for other in _both(system, each):
+        twin = other.state.relationships[each.id]
+        if twin.group is not None:
+            _leave(other, twin)
+        del other.state.relationships[each.id]
+    return Done()
+
+
+def _refuse_many(request: Request) -> None:
+    """SVC changes one attribute at a time."""
+    if len(request.values) + len(request.flags) > 1:
+        raise Refusal("CMMVC5713E")
+
+
+def _group(system: System, word: str) -> RemoteGroup:
+    return find(system.state.remote_groups, word)
+
+
+def _alone(system: System, word: str) -> Relationship:
+    """Find a relationship that stands alone; those in a group move with it only."""
+    each = find(system.state.relationships, word)
+    if each.group is not None:
+        raise Refusal("CMMVC5951E")
+    return each
+
+
+def _both(system: System, unit: Unit) -> list[System]:
+    peer = mirror.peer_of(system, unit)
+    return [system] if peer is None else [system, peer]
+
+
+# Moving ----------------------------------------------------------------------------------------
+
+
+def _side(request: Request) -> str:
+    word = request.get("primary") or ""
+    if word not in {"", "master", "aux"}:
+        raise Refusal("CMMVC5711E", word)
+    return word
+
+
+def _start(system: System, unit: Unit, request: Request) -> Done:
+    force, clean = request.has("force"), request.has("clean")
+    mirror.start(system, unit, primary=_side(request), force=force, clean=clean)
+    return Done()
+
+
+@command("startrcconsistgrp", values="primary", flags="force clean")
+def startrcconsistgrp(system: System, request: Request) -> Done:
+    """Start a group."""
+    return _start(system, _group(system, request.object), request)
+
+
+@command("startrcrelationship", values="primary", flags="force clean")
+def startrcrelationship(system: System, request: Request) -> Done:
+    """Start a relationship that stands alone."""
+    return _start(system, _alone(system, request.object), request)
+
+
+@command("stoprcconsistgrp", flags="access")
+def stoprcconsistgrp(system: System, request: Request) -> Done:
+    """Stop a group."""
+    mirror.stop(system, _group(system, request.object), access=request.has("access"))
+    return Done()
+
+
+@command("stoprcrelationship", flags="access")
+def stoprcrelationship(system: System, request: Request) -> Done:
+    """Stop a relationship that stands alone."""
+    mirror.stop(system, _alone(system, request.object), access=request.has("access"))
+    return Done()
+
+
+@command("switchrcconsistgrp", needs="primary")
+def switchrcconsistgrp(system: System, request: Request) -> Done:
+    """Swap the roles of a group."""
+    mirror.switch(system, _group(system, request.object), _side(request))
+    return Done()
+
+
+@command("switchrcrelationship", needs="primary")
+def switchrcrelationship(system: System, request: Request) -> Done:
+    """Swap the roles of a relationship that stands alone."""
+    mirror.switch(system, _alone(system, request.object), _side(request))
+    return Done()
