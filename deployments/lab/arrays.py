@@ -28,10 +28,16 @@ class Arrays:
     lock: threading.RLock = field(default_factory=threading.RLock)
     copied: Callable[[list[tuple[Place, Place]]], None] = lambda pairs: None
     """Called under the lock after a FlashCopy start, with its (source, target) pairs."""
+    mirrored: Callable[[list[tuple[Place, Place]]], None] = lambda pairs: None
+    """Called under the lock when mirrors have become the same as their sources."""
 
     def __post_init__(self) -> None:
         """Take up the state that is kept, if any."""
-        self.shelf = DiskShelf(self.directory / "volumes", lambda pairs: self.copied(pairs))
+        self.shelf = DiskShelf(
+            self.directory / "volumes",
+            lambda pairs: self.copied(pairs),
+            lambda pairs: self.mirrored(pairs),
+        )
         self.network = Network()
         self.systems = self.network.systems
         self._shown: dict[str, set[str]] = {}

@@ -42,6 +42,8 @@ class DiskShelf:
     directory: Path
     copied: Callable[[list[tuple[Place, Place]]], None] = lambda pairs: None
     """Called after every snapshot, with its (source, target) pairs."""
+    mirrored: Callable[[list[tuple[Place, Place]]], None] = lambda pairs: None
+    """Called when a mirror has become the same as its source, with (source, target) pairs."""
 
     def path(self, volume: Place) -> Path:
         """Return a volume's file."""

@@ -65,6 +65,7 @@ class Nodes:
         """Take up the state that is kept, if any."""
         self.labels = Labels(self.directory / "state" / "labels.json", self._path)
         self.arrays.copied = self._copied
+        self.arrays.mirrored = self._mirrored
         self.cluster = Cluster(ClusterState(wiring.CLUSTER), changed=self.changed)
         kept = self.directory / "state" / "cluster.json"
         if not kept.exists():
@@ -165,6 +166,10 @@ class Nodes:
 
     def _copied(self, pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> None:
         self.labels.copied([(self._uid(source), self._uid(target)) for source, target in pairs])
+
+    def _mirrored(self, pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> None:
+        uids = [(self._uid(source), self._uid(target)) for source, target in pairs]
+        self.labels.copied(uids, is_snapshot=False)
 
     def _uid(self, place: tuple[str, str]) -> str:
         volumes = self.arrays.systems[place[0]].state.volumes.values()

@@ -238,6 +238,7 @@ def _copy_on(system: System, unit: Unit) -> None:
     if is_complete and _catch_up(system, unit):
         for other in halves(system, unit):
             other.state, other.frozen_at = SYNCHRONIZED, None
+        system.shelf.mirrored([_pair(own, half.primary) for own in members(system, unit)])
 
 
 def _follow(system: System, unit: Unit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +63,10 @@ class Shelf(Protocol):
 
         Returns the sources' versions at that instant, None if there was none to be found.
         """
+
+    @property
+    def mirrored(self) -> Callable[[list[tuple[tuple[str, str], tuple[str, str]]]], None]:
+        """To be called when targets have become the same as their sources."""
 
 
 @dataclass
