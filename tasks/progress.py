@@ -10,11 +10,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
+
+from tasks.counters import Counters, tracked
 
 EVERY_S = 3.0
 """Pause between two publications: the API costs 10 to 20 ms each."""
@@ -22,32 +24,9 @@ EVERY_S = 3.0
 log = logging.getLogger(__name__)
 
 
-class Counters(Protocol):
-    """Bytes to do and done; `tasks.pipeline.Progress` is one."""
-
-    label: str
-    total_bytes: int
-
-    @property
-    def done_bytes(self) -> int:
-        """Bytes of the volume dealt with so far."""
-
-
-_running: list[Counters] = []
-_guard = threading.Lock()
-
-
-def running() -> list[Counters]:
-    """List the counters of every step of this process that is moving bytes now."""
-    with _guard:
-        return list(_running)
-
-
 @contextmanager
 def published(counters: Counters) -> Iterator[None]:
     """Show a step's counters while it runs: here, and as a progress artifact in Prefect."""
-    with _guard:
-        _running.append(counters)
     over = threading.Event()
     thread = None
     if TaskRunContext.get() is not None:
@@ -58,13 +37,12 @@ def published(counters: Counters) -> Iterator[None]:
             )
             thread.start()
     try:
-        yield
+        with tracked(counters):
+            yield
     finally:
         over.set()
         if thread is not None:
             thread.join(EVERY_S)
-        with _guard:
-            _running.remove(counters)
 
 
 def _created(counters: Counters) -> UUID | None:

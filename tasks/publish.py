@@ -16,7 +16,7 @@ from blocks.catalog import shelf
 from blocks.catalog.claims import begin_intent, end_intent, read_intents
 from blocks.catalog.point import Kind, RestorePoint, StoredObject, image_folder
 from blocks.errors import BrokenChain, ObjectMissing
-from blocks.image.digest import Digester
+from blocks.image.digest import maps_digest
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.store.base import Store
 from tasks.capture import CapturedVolume, settings_of
@@ -125,8 +125,3 @@ def _distinct(captured: Sequence[CapturedVolume]) -> tuple[StoredObject, ...]:
     """Return every object once, in order of their keys."""
     found = {item.key: item for volume in captured for item in volume.objects}
     return tuple(found[key] for key in sorted(found))
-
-
-def maps_digest(map_digests: Sequence[str]) -> str:
-    """Return the digest over the maps of all volumes, in order (docs/reference/format.md §6)."""
-    return Digester().of(b"".join(bytes.fromhex(digest) for digest in map_digests)).hex()

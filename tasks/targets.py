@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blocks.catalog.point import RestorePoint, VolumeImage
 from blocks.errors import ConfigError, DiskMissing
-from blocks.host.base import Disk, Host, Reader
+from blocks.host.base import Disk, Host
+from blocks.host.blank import looks_blank
 from blocks.host.linux import LinuxHost
 from blocks.policy.recovery import Candidate, volume_of
 from blocks.profile.model import Configuration
 from blocks.ssh import LocalRunner
-from blocks.units import MIB
 from tasks.open import host
 from tasks.owner import find_owner
-
-LOOK_BYTES = MIB
-LOOKS = 64
-"""A disk is called blank after this many looks of this size, spread over it, first and last."""
-
-BOOT_SECTOR_BYTES = 512
-"""AIX writes a PVID into sector 0 of a disk that holds nothing else."""
 
 
 class Places:
@@ -125,23 +118,3 @@ def _look(places: Places, name: str, volume: VolumeImage) -> tuple[Host, Candida
         return machine, Candidate(disk, is_blank=looks_blank(reader))
     finally:
         reader.close()
-
-
-def looks_blank(reader: Reader) -> bool:
-    """Say whether a disk holds nothing, as far as a number of looks can tell."""
-    size = reader.size_bytes
-    look = min(LOOK_BYTES, size)
-    steps = max(1, min(LOOKS - 1, size // look))
-    for offset in _spread(size - look, steps):
-        buffer = bytearray(look)
-        reader.read_into(offset, memoryview(buffer))
-        if offset == 0:
-            buffer[:BOOT_SECTOR_BYTES] = bytes(min(BOOT_SECTOR_BYTES, look))
-        if buffer.count(0) != look:
-            return False
-    return True
-
-
-def _spread(last: int, steps: int) -> Sequence[int]:
-    """Return offsets from 0 to `last`, evenly, on whole sectors."""
-    return sorted({0, last, *(last * index // steps // 4096 * 4096 for index in range(steps))})

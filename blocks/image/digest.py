@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -51,3 +52,8 @@ class Digester:
     def of_zeros(self, length: int) -> bytes:
         """Return the digest of `length` zero bytes."""
         return self.of(bytes(length))
+
+
+def maps_digest(map_digests: Sequence[str]) -> str:
+    """Return the digest over the maps of all volumes, in order (docs/reference/format.md §6)."""
+    return Digester().of(b"".join(bytes.fromhex(digest) for digest in map_digests)).hex()

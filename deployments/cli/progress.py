@@ -20,7 +20,7 @@ from rich.progress import (
 
 from blocks.units import format_duration, format_size
 from deployments.cli.output import err
-from tasks.progress import Counters, running
+from tasks.counters import Counters, running
 
 REDRAW_S = 0.2
 LINE_EVERY_S = 15.0

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blocks.host.blank import LOOK_BYTES, _spread, looks_blank
 from blocks.units import MIB
-from tasks.targets import LOOK_BYTES, _spread, looks_blank
 
 
 class Bytes:
