@@ -34,6 +34,10 @@ test-all: setup
 # The fault simulator: N schedules from SEED on; a failing seed replays with N=1.
 N ?= 20000
 SEED ?= 1
+# Measured beside its peers; they come from Debian: apt install restic awscli zstd hyperfine.
+bench: setup
+	@$(BIN)/python tests/bench/run.py
+
 faults: setup
 	@$(BIN)/python tests/faults/run.py --count $(N) --seed $(SEED)
 
