@@ -1,10 +1,11 @@
 """Hashes a disk's extents on the node that sees it: a program sent there, not installed.
 
 The whole source of this file goes over the session to a Python 3.7 or newer, so it uses the
-standard library alone. Standard input brings one JSON line: path, size_bytes, extent_bytes,
-algorithm. Standard output carries one JSON line that says whether it can, and then a record for
-each extent in order: `Z`, or `D` and 32 bytes of digest. `E`, the number of extents and a SHA-256
-over all records end it, so that a cut stream cannot pass for a whole one.
+standard library alone. The disk is its argument, so that `ps` shows it; standard input brings one
+JSON line: size_bytes, extent_bytes, algorithm. Standard output carries one JSON line that says
+whether it can, and then a record for each extent in order: `Z`, or `D` and 32 bytes of digest. `E`,
+the number of extents and a SHA-256 over all records end it, so that a cut stream cannot pass for a
+whole one.
 """
 
 from __future__ import annotations
@@ -74,13 +75,15 @@ def records_of(piece: bytes, extent_bytes: int, digest: Callable[[Any], bytes]) 
     return b"".join(records)
 
 
-def hash_disk(request: dict[str, Any], digest: Callable[[Any], bytes], out: BinaryIO) -> None:
+def hash_disk(
+    path: str, request: dict[str, Any], digest: Callable[[Any], bytes], out: BinaryIO
+) -> None:
     """Write the records of a disk, and their end."""
     extent_bytes, size_bytes = int(request["extent_bytes"]), int(request["size_bytes"])
     piece_bytes = max(1, READ_BYTES // extent_bytes) * extent_bytes
     threads = min(MAX_THREADS, os.cpu_count() or 1)
     whole = hashlib.sha256()
-    descriptor = os.open(request["path"], os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         with ThreadPoolExecutor(threads) as pool:
             pending: deque[Any] = deque()
@@ -110,7 +113,7 @@ def main() -> None:
     out.write(json.dumps({"can": digest is not None}).encode() + b"\n")
     out.flush()
     if digest is not None:
-        hash_disk(request, digest, out)
+        hash_disk(sys.argv[1], request, digest, out)
 
 
 if __name__ == "__main__":

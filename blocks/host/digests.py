@@ -54,7 +54,6 @@ def remote_digests(
     """
     source = Path(agent.__file__).read_bytes()
     request = {
-        "path": path,
         "size_bytes": size_bytes,
         "extent_bytes": extent_bytes,
         "algorithm": algorithm,
@@ -63,7 +62,7 @@ def remote_digests(
         f"import sys;exec(compile(sys.stdin.buffer.read({len(source)}),'flashvault-agent','exec'))"
     )
     stream = runner.stream_out(
-        f"{_PATH} python3 -c {shlex.quote(loader)}",
+        f"{_PATH} python3 -c {shlex.quote(loader)} {shlex.quote(path)}",
         timeout_s=timeout_s,
         stdin=source + json.dumps(request).encode() + b"\n",
     )

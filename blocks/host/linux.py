@@ -6,7 +6,6 @@ opened right here; otherwise through `dd` on the node. Source: docs/reference/ai
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import posixpath
@@ -19,6 +18,7 @@ from blocks.errors import DiskMissing, HostError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import uid_from_wwid
+from blocks.host.local import LocalReader, LocalWriter
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
 from blocks.runner import Completed, LocalRunner, Runner
@@ -100,8 +100,7 @@ class LinuxHost:
         """Open a disk for reading, after dropping what the node cached of it."""
         self._flush_cache(disk)
         if isinstance(self._runner, LocalRunner):
-            reader: Reader = self._open_here("LocalReader", disk.path)
-            return reader
+            return LocalReader(disk.path)
         return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=read_command)
 
     def open_write(self, disk: Disk) -> Writer:
@@ -117,9 +116,7 @@ class LinuxHost:
                 hint="Unmount it and deactivate its volume group, or choose another disk.",
             )
         if isinstance(self._runner, LocalRunner):
-            create = {} if disk.uid else {"create_bytes": disk.size_bytes}
-            writer: Writer = self._open_here("LocalWriter", disk.path, **create)
-            return writer
+            return LocalWriter(disk.path, create_bytes=None if disk.uid else disk.size_bytes)
         return RemoteWriter(
             self._runner,
             disk.path,
@@ -200,10 +197,6 @@ class LinuxHost:
         """Deactivate the group. Its file systems must be unmounted."""
         self._checked(["vgchange", "-an", name], timeout_s=GROUP_TIMEOUT_S)
         log.info("released volume_group=%s host=%s", name, self._name)
-
-    def _open_here(self, kind: str, path: str, **more: int) -> Any:
-        # Loaded when needed: a host over SSH never is.
-        return getattr(importlib.import_module("blocks.host.local"), kind)(path, **more)
 
     def _is_busy(self, path: str) -> bool:
         real = self._run(["readlink", "-f", path]).stdout.strip() or path

@@ -85,7 +85,8 @@ def test_a_cut_answer_is_a_short_read(path, keep):
     line = b'{"can": true}\n'
     whole = io.BytesIO()
     agent.hash_disk(
-        {"path": str(path), "size_bytes": SIZE, "extent_bytes": EXTENT},
+        str(path),
+        {"size_bytes": SIZE, "extent_bytes": EXTENT},
         agent.hasher("sha256"),
         whole,
     )
@@ -103,8 +104,8 @@ def test_a_damaged_answer_is_never_believed(tmp_path_factory, content, data):
     disk = directory / "disk"
     disk.write_bytes(content)
     whole = io.BytesIO()
-    request = {"path": str(disk), "size_bytes": SIZE, "extent_bytes": EXTENT}
-    agent.hash_disk(request, agent.hasher("sha256"), whole)
+    request = {"size_bytes": SIZE, "extent_bytes": EXTENT}
+    agent.hash_disk(str(disk), request, agent.hasher("sha256"), whole)
     answer = bytearray(whole.getvalue())
     at = data.draw(st.integers(0, len(answer) - 1))
     answer[at] ^= data.draw(st.integers(1, 255))
