@@ -85,6 +85,8 @@ class Volume:
     io_group: str
     pool: str
     fc_map_count: int
+    relationship: str = ""
+    """The name of its remote-copy relationship."""
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
@@ -98,6 +100,7 @@ class Volume:
             io_group=record.text("IO_group_name", ""),
             pool=record.text("mdisk_grp_name", ""),
             fc_map_count=record.number("fc_map_count", 0),
+            relationship=record.text("RC_name", ""),
         )
 
 

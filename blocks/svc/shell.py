@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from blocks.errors import LoginRefused, SvcAnswerError, SvcBusy
 from blocks.runner import Completed, Runner, redact
@@ -58,7 +58,7 @@ class SvcShell:
             SvcBusy: still busy after three tries.
             LoginRefused: the array closed its door (CMMVC7017E): session limit or bad login.
         """
-        line = shlex.join(_words(verb, object_, options or {}))
+        line = spell(verb, options or {}, object_)
         for _ in range(BUSY_TRIES - 1):
             done = self._runner.run(line, timeout_s=ANSWER_TIMEOUT_S)
             if done.status != BUSY_STATUS:
@@ -113,7 +113,8 @@ def _is_refusal(done: Completed) -> bool:
     return bool(codes) and codes[0].endswith("E") and told.startswith(codes[0])
 
 
-def _words(verb: str, object_: str | None, options: Options) -> Sequence[str]:
+def spell(verb: str, options: Options, object_: str | None = None) -> str:
+    """Spell a command line as it is sent: options first, the object last, quoted."""
     words = [verb]
     for name, value in options.items():
         if value is None or value is False:
@@ -123,4 +124,4 @@ def _words(verb: str, object_: str | None, options: Options) -> Sequence[str]:
             words.append(str(value))
     if object_ is not None:
         words.append(object_)
-    return words
+    return shlex.join(words)
