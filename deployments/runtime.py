@@ -1,7 +1,7 @@
 """Run a flow here and now: under Prefect if its server answers, without it if not.
 
-The settings every process of ours gives Prefect are here and nowhere else: nothing phones home, and
-no private throw-away server is ever started behind a person's back.
+Prefect reads its settings once, when it is imported: nothing here may import it before
+`prepare_environment`, or the run would end up on a private throw-away server.
 """
 
 from __future__ import annotations
@@ -10,20 +10,14 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from flows.endings import Ending
+from deployments import settings
 
-SETTINGS = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-    "PREFECT_CLI_PROMPT": "false",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "blocks,tasks,flows",
-}
-"""What every process of ours tells Prefect; the server's own settings are in `server`."""
+if TYPE_CHECKING:
+    from flows.endings import Ending
 
 HEALTH_S = 3.0
 
@@ -36,8 +30,7 @@ def prepare_environment(*, quiet: bool) -> None:
     Args:
         quiet: keep Prefect's own lines off the terminal, where progress bars are.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    settings.prepare()
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
 
@@ -67,9 +60,13 @@ def run_flow(flow: Any, parameters: Mapping[str, Any]) -> Ending:
         if os.environ.get("PREFECT_API_URL"):
             sys.stderr.write("Prefect does not answer: running without it\n")
         ending = flow.fn(**parameters)
-        assert isinstance(ending, Ending)
+        assert isinstance(ending, endings.Ending)
         return ending
     from prefect import tags
+    from prefect.settings import get_current_settings
+
+    known = get_current_settings().api.url
+    assert known == os.environ["PREFECT_API_URL"], "Prefect was imported before its settings"
 
     group = parameters.get("group") or parameters.get("profile")
     try:

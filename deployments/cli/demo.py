@@ -92,8 +92,9 @@ def _show(document: dict[str, Any]) -> None:
     from blocks.units import format_duration, format_size
 
     table = Table(title="What came back")
-    for column in ("disk", "onto", "size", "stored", "ratio", "identical", "fsck", "files"):
-        table.add_column(column, justify="left" if column in {"disk", "onto"} else "right")
+    for column in ("disk", "onto", "size", "stored", "ratio", "same", "fsck", "files"):
+        left = column in {"disk", "onto"}
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for volume in document["volumes"]:
         table.add_row(
             volume["disk"],
@@ -101,9 +102,9 @@ def _show(document: dict[str, Any]) -> None:
             format_size(volume["bytes"]),
             format_size(volume["stored_bytes"]),
             f"{volume['bytes'] / max(volume['stored_bytes'], 1):.1f}",
-            "every byte" if volume["is_identical"] else "NO",
+            "yes" if volume["is_identical"] else "NO",
             volume["fsck"],
-            f"{volume['files']} {'identical' if volume['files_identical'] else 'DIFFER'}",
+            f"{volume['files']} {'same' if volume['files_identical'] else 'DIFFER'}",
         )
     out().print(table)
     size = document["bytes"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from blocks.errors import FlashvaultError
-from blocks.units import MIB
 from deployments.lab import files
 from deployments.lab.site import Site
 
@@ -85,8 +84,9 @@ def perform(site: Site, say: Say, run: RunFlow) -> dict[str, Any]:
 
     say("3. A day of work, then an incremental backup: only what changed")
     for number, source in enumerate(sources):
-        trees[number] = files.changed_files(trees[number], 7)
-        _edit(source, trees[number], number, scratch)
+        today = files.changed_files(trees[number], 7)
+        files.edit_file_system(source, trees[number], today)
+        trees[number] = today
     incremental = run(
         "flows.backup",
         "backup",
@@ -129,23 +129,6 @@ def perform(site: Site, say: Say, run: RunFlow) -> dict[str, Any]:
             )
         )
     return _document(full, incremental, restored, proofs, time.time() - lost_at)
-
-
-def _edit(source: Path, tree: files.Tree, number: int, scratch: Path) -> None:
-    """Make today's file system beside the volume, and write only the blocks that differ."""
-    today = scratch / f"{source.name}.today"
-    with today.open("wb") as file:
-        file.truncate(source.stat().st_size)
-    files.write_file_system(today, tree, f"data{number}")
-    with today.open("rb") as new, source.open("r+b") as volume:
-        offset = 0
-        while piece := new.read(MIB):
-            volume.seek(offset)
-            if volume.read(len(piece)) != piece:
-                volume.seek(offset)
-                volume.write(piece)
-            offset += len(piece)
-    today.unlink()
 
 
 def _prove(

@@ -103,6 +103,20 @@ def write_file_system(volume: Path, tree: Mapping[str, bytes], label: str) -> No
         copy_over(image, volume)
 
 
+def edit_file_system(volume: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
+    """Change the files of a file system in place, as people do: what stays is not moved."""
+    with tempfile.TemporaryDirectory(prefix="flashvault-") as scratch:
+        commands = [f'rm "{name}"' for name in before if before[name] != after.get(name)]
+        for number, (name, body) in enumerate(sorted(after.items())):
+            if before.get(name) != body:
+                path = Path(scratch, f"{number}")
+                path.write_bytes(body)
+                commands.append(f'write "{path}" "{name}"')
+        script = Path(scratch, "script")
+        script.write_text("\n".join([*commands, ""]))
+        _run([tool("debugfs"), "-w", "-f", str(script), str(volume)])
+
+
 def copy_over(source: Path, volume: Path) -> None:
     """Write a file's bytes over a volume's, in place: the volume stays the same device."""
     with source.open("rb") as reader, volume.open("r+b") as writer:
