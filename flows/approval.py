@@ -28,17 +28,36 @@ def approve(plan: RestorePlan, approved: bool) -> None:
     Raises:
         Refused: nobody did, or the name typed is another.
     """
-    if approved:
-        return
+    if not approved:
+        _ask(plan.point.group, "the restore", plan_markdown(plan))
+
+
+def approve_move(group: str, move: str, plan: str, approved: bool) -> None:
+    """Return when a person has agreed to move a group between its sites.
+
+    Args:
+        group: the resource group.
+        move: `failover`, `failback` …
+        plan: in markdown.
+        approved: a person has read it already.
+
+    Raises:
+        Refused: nobody did, or the name typed is another.
+    """
+    if not approved:
+        _ask(group, f"the {move}", plan)
+
+
+def _ask(group: str, what: str, plan: str) -> None:
     if FlowRunContext.get() is None:
         raise Refused(
-            "the restore was not approved",
+            f"{what} was not approved",
             hint="Say --yes after reading the plan (--dry-run shows it).",
         )
-    form = ConfirmRestore.with_initial_data(description=plan_markdown(plan), group="", approver="")
+    form = ConfirmRestore.with_initial_data(description=plan, group="", approver="")
     answer = pause_flow_run(wait_for_input=form, timeout=WAIT_S, poll_interval=5)
-    if answer.group.strip() != plan.point.group:
-        raise Refused(f"'{answer.group}' is not the name of the group, {plan.point.group}")
+    if answer.group.strip() != group:
+        raise Refused(f"'{answer.group}' is not the name of the group, {group}")
 
 
 def plan_markdown(plan: RestorePlan) -> str:

@@ -6,7 +6,11 @@ import logging
 import threading
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+)
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
@@ -31,6 +35,16 @@ def table(key: str, rows: list[dict[str, Any]], description: str = "") -> None:
         return
     try:
         create_table_artifact(rows, key=key, description=description or None)
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("artifact %s not written: %s", key, error)
+
+
+def progress(key: str, percent: float, description: str = "") -> None:
+    """Show how far something is that outlives the run, under a key; a history like `artifact`."""
+    if FlowRunContext.get() is None:
+        return
+    try:
+        create_progress_artifact(min(percent, 100.0), key=key, description=description or None)
     except Exception as error:  # noqa: BLE001 - as above
         log.warning("artifact %s not written: %s", key, error)
 

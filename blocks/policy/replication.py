@@ -123,6 +123,10 @@ class Memory(BaseModel):
     is_breach_told: bool = False
     progress: tuple[tuple[datetime, float], ...] = ()
     checked_at: datetime | None = None
+    faults: tuple[str, ...] = ()
+    """What the last check found wrong with the group's set-up."""
+    cloud_point: datetime | None = None
+    """When the group's newest restore point in the cloud was taken."""
     volume_groups: dict[str, tuple[str, ...]] = {}
     """Volume group → vdisk UIDs on both arrays, for the day nobody can be asked."""
 

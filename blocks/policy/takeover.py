@@ -15,7 +15,7 @@ Source: docs/reference/svc-cli.md §6.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -105,6 +105,8 @@ class Plan:
     at: str = ""
     order: Order | None = None
     primary: Side = Side.NONE
+    found: tuple[RemoteState, Side] = (RemoteState.EMPTY, Side.NONE)
+    """State and primary at `at` when the plan was made: the order is for these only."""
     wanted: tuple[RemoteState, ...] = ()
     """The states in which the order has been carried out."""
     is_split: bool = False
@@ -155,7 +157,15 @@ def plan_move(
         keep_home: fail back onto what the home site holds, giving up what was written away.
     """
     if not seen.views:
-        return _refuse(move, seen.home, "no array answers", "Check addresses and network.")
+        return _no(Plan(move, seen.home), "no array answers", "Check addresses and network.")
+    plan = _plan(move, seen, allow_split=allow_split, keep_home=keep_home)
+    if plan.order is None:
+        return plan
+    view = seen.views[plan.at]
+    return replace(plan, found=(view.state, view.primary))
+
+
+def _plan(move: Move, seen: Situation, *, allow_split: bool, keep_home: bool) -> Plan:
     match move:
         case Move.START | Move.RESYNC:
             return _start(move, seen)
@@ -434,6 +444,47 @@ def _restart(plan: Plan, seen: Situation, view: RemoteView) -> Plan:
     return forced
 
 
+# Backups beside the mirror ----------------------------------------------------------------------
+
+
+def snapshot_system(seen: Situation, names: Sequence[str]) -> str:
+    """Choose whose volumes a cloud backup takes its snapshot of: those hosts write to.
+
+    Args:
+        seen: the situation of the group's remote copy.
+        names: the storage systems on which the cloud profile has its mappings.
+
+    Returns:
+        One of `names`; empty when none of them holds what hosts write, and a snapshot there would
+        be of old data.
+    """
+    running = [name for name in names if seen.runs_at(name) is Activity.RUNNING]
+    if len(running) == 1:
+        return running[0]
+    if seen.primary:
+        lost = seen.primary not in seen.views
+        chosen = seen.other(seen.primary) if lost else seen.primary
+    else:
+        writable = [name for name, view in seen.views.items() if view.state in _WRITABLE]
+        chosen = writable[0] if len(writable) == 1 else ""
+    if chosen not in names or chosen not in seen.views:
+        return ""
+    view = seen.views[chosen]
+    return chosen if view.is_primary or view.state in _CONSISTENT else ""
+
+
+_WRITABLE = {RemoteState.IDLING, RemoteState.IDLING_DISCONNECTED}
+
+_CONSISTENT = {
+    RemoteState.CONSISTENT_STOPPED,
+    RemoteState.CONSISTENT_SYNCHRONIZED,
+    RemoteState.CONSISTENT_COPYING,
+    RemoteState.CONSISTENT_DISCONNECTED,
+    RemoteState.IDLING,
+    RemoteState.IDLING_DISCONNECTED,
+}
+
+
 # Words -----------------------------------------------------------------------------------------
 
 _MOVING = (
@@ -487,7 +538,3 @@ def _no_members(plan: Plan) -> Plan:
 
 def _no(plan: Plan, refusal: str, hint: str) -> Plan:
     return replace(plan, order=None, takes_over=False, refusal=refusal, hint=hint)
-
-
-def _refuse(move: Move, to: str, refusal: str, hint: str) -> Plan:
-    return Plan(move, to, refusal=refusal, hint=hint)

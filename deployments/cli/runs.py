@@ -52,8 +52,8 @@ def backup(
         if on_worker:
             _on_worker(f"backup/{group}-full", {"mode": mode, "force": True}, as_json=as_json)
             return
-        ending = _run("flows.backup", "backup", parameters, quiet=quiet or as_json)
-        _finish(ending, as_json=as_json, fail_if_skipped=fail_if_skipped)
+        ending = run_now("flows.backup", "backup", parameters, quiet=quiet or as_json)
+        finish(ending, as_json=as_json, fail_if_skipped=fail_if_skipped)
 
 
 def restore(
@@ -106,14 +106,16 @@ def restore(
         }
         quiet = quiet or as_json
         if dry_run or not yes:
-            planned = _run("flows.restore", "restore", {**parameters, "dry_run": True}, quiet=True)
+            planned = run_now(
+                "flows.restore", "restore", {**parameters, "dry_run": True}, quiet=True
+            )
             if dry_run:
-                _finish(planned, as_json=as_json)
+                finish(planned, as_json=as_json)
                 return
             _show_plan(planned.report)
             _ask(str(parameters["group"]))
-        ending = _run("flows.restore", "restore", {**parameters, "approved": True}, quiet=quiet)
-        _finish(ending, as_json=as_json)
+        ending = run_now("flows.restore", "restore", {**parameters, "approved": True}, quiet=quiet)
+        finish(ending, as_json=as_json)
 
 
 def verify(
@@ -136,7 +138,9 @@ def verify(
             "sample": _percent(sample),
             "bucket": bucket,
         }
-        _finish(_run("flows.verify", "verify", parameters, quiet=quiet or as_json), as_json=as_json)
+        finish(
+            run_now("flows.verify", "verify", parameters, quiet=quiet or as_json), as_json=as_json
+        )
 
 
 def prune(
@@ -147,7 +151,7 @@ def prune(
     """Remove the restore points the profile's RETENTION no longer keeps, with reasons."""
     with reported_errors(as_json=as_json):
         parameters = {"group": group, "dry_run": dry_run}
-        _finish(_run("flows.prune", "prune", parameters, quiet=as_json), as_json=as_json)
+        finish(run_now("flows.prune", "prune", parameters, quiet=as_json), as_json=as_json)
 
 
 def drill(
@@ -175,7 +179,7 @@ def drill(
             "directory": directory,
             "bucket": bucket,
         }
-        _finish(_run("flows.drill", "drill", parameters, quiet=quiet or as_json), as_json=as_json)
+        finish(run_now("flows.drill", "drill", parameters, quiet=quiet or as_json), as_json=as_json)
 
 
 def reconcile(
@@ -183,10 +187,11 @@ def reconcile(
 ) -> None:
     """Clear what runs that died on this machine left behind, and set their states right."""
     with reported_errors(as_json=as_json):
-        _finish(_run("flows.reconcile", "reconcile", {}, quiet=as_json), as_json=as_json)
+        finish(run_now("flows.reconcile", "reconcile", {}, quiet=as_json), as_json=as_json)
 
 
-def _run(module: str, name: str, parameters: dict[str, Any], *, quiet: bool) -> Any:
+def run_now(module: str, name: str, parameters: dict[str, Any], *, quiet: bool) -> Any:
+    """Run a flow in this process and return its ending. Prefect is imported here only."""
     from deployments import runtime
 
     runtime.prepare_environment(quiet=quiet or sys.stderr.isatty())
@@ -199,7 +204,8 @@ def _run(module: str, name: str, parameters: dict[str, Any], *, quiet: bool) -> 
         return runtime.run_flow(flow, parameters)
 
 
-def _finish(ending: Any, *, as_json: bool, fail_if_skipped: bool = False) -> None:
+def finish(ending: Any, *, as_json: bool, fail_if_skipped: bool = False) -> None:
+    """Print an ending and leave with its exit code."""
     if as_json:
         print_json(ending.document())
     else:

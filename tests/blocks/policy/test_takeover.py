@@ -8,7 +8,15 @@ from itertools import product
 
 import pytest
 
-from blocks.policy.takeover import Activity, Move, Order, Plan, Situation, plan_move
+from blocks.policy.takeover import (
+    Activity,
+    Move,
+    Order,
+    Plan,
+    Situation,
+    plan_move,
+    snapshot_system,
+)
 from blocks.svc.model import RemoteConsistencyGroup, RemoteState, Side
 from blocks.svc.remote_view import CONNECTED, RemoteView
 
@@ -159,6 +167,7 @@ def test_no_move_from_anywhere_leaves_both_sides_writable_by_accident(activity) 
         if plan.order is None:
             continue
         assert plan.at in seen, told
+        assert plan.found == (world.states[plan.at], world.primary[plan.at]), told
         after = apply(world, plan)
         assert after.states[plan.at] in plan.wanted, told
         if len(after.writable()) == 2 and len(world.writable()) < 2:
@@ -323,3 +332,33 @@ def test_every_refusal_says_what_is_the_matter(state) -> None:
             plan = plan_move(move, situation(world, (HOME, AWAY), activity, activity))
             if plan.refusal:
                 assert plan.hint or "primary already" in plan.refusal
+
+
+# Where a cloud backup takes its snapshot -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("world", "seen", "at_away", "expected"),
+    [
+        (connected(S.CONSISTENT_SYNCHRONIZED, Side.MASTER), (HOME, AWAY), "stopped", HOME),
+        (connected(S.INCONSISTENT_COPYING, Side.MASTER), (HOME, AWAY), "stopped", HOME),
+        (connected(S.CONSISTENT_SYNCHRONIZED, Side.AUX), (HOME, AWAY), "stopped", AWAY),
+        # The primary is lost: the copy is what there is, if it is one.
+        (cut(HOME, S.CONSISTENT_DISCONNECTED), (AWAY,), "unknown", AWAY),
+        (cut(HOME, S.INCONSISTENT_DISCONNECTED), (AWAY,), "unknown", ""),
+        (cut(HOME, S.IDLING_DISCONNECTED), (AWAY,), "running", AWAY),
+        # Both can be written: only a node can tell where it is.
+        (connected(S.IDLING, Side.NONE), (HOME, AWAY), "running", AWAY),
+        (connected(S.IDLING, Side.NONE), (HOME, AWAY), "unknown", ""),
+        (connected(S.CONSISTENT_SYNCHRONIZED, Side.MASTER), (), "unknown", ""),
+    ],
+)
+def test_a_backup_is_taken_where_hosts_write(world, seen, at_away, expected) -> None:
+    found = situation(world, seen, Activity.STOPPED, Activity(at_away))
+    assert snapshot_system(found, (HOME, AWAY)) == expected
+
+
+def test_a_backup_is_not_taken_of_old_data_because_only_there_are_mappings() -> None:
+    world = connected(S.CONSISTENT_SYNCHRONIZED, Side.AUX)
+    found = situation(world, (HOME, AWAY), Activity.STOPPED, Activity.STOPPED)
+    assert snapshot_system(found, (HOME,)) == ""

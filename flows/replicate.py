@@ -1,0 +1,136 @@
+"""Watch a resource group's Global Mirror: look → start if safe → judge → tell → show.
+
+One poll a run, or a bounded watch: a copy that takes days is followed by many short runs, which
+hold no thread and no connection in between (docs/explanation/remote-storage.md).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow
+
+from blocks.policy.replication import Condition, Health, Memory, Transition
+from blocks.policy.takeover import Move
+from blocks.profile.model import BackupProfile, Configuration, Method
+from flows.approval import approve_move
+from flows.endings import Ending, ended, skipped
+from tasks.open import configuration as load_configuration
+from tasks.remote_look import Poll, check, look
+from tasks.remote_memory import recall
+from tasks.replication import (
+    health_document,
+    is_check_due,
+    record,
+    report_health,
+    tell,
+    watched,
+)
+from tasks.run import Run, run_of
+from tasks.takeover import (
+    carry_out,
+    move_document,
+    move_markdown,
+    plan_takeover,
+    refuse_unless_possible,
+    survey,
+    would_start,
+)
+from tasks.undo import UNDO
+
+WATCH_POLL_S = 10.0
+
+
+@flow(name="replicate", flow_run_name="replicate-{profile}", persist_result=False)
+def replicate(
+    profile: str,
+    start: bool = True,
+    resync: bool = False,
+    approved: bool = False,
+    watch_s: float = 0.0,
+) -> Any:
+    """Look at a group's remote copy, start it where that costs nothing, and tell what changed.
+
+    Args:
+        profile: the resource group, which is the profile's name.
+        start: start a copy that has stopped, if no consistent copy is given up by it.
+        resync: start it even so: until the changes are copied the second site holds nothing usable.
+        approved: a person has seen what a resync gives up. If not, the run pauses and asks.
+        watch_s: while a copy is under way, keep looking for so many seconds.
+    """
+    wanted = load_configuration()
+    asked = wanted.profile(profile, method=Method.REMOTE_STORAGE)
+    if not asked.enabled:
+        return ended(skipped(profile, "the profile is disabled (ENABLE_BACKUP=no)"))
+    with run_of(f"{profile} remote", "replicate", UNDO) as run:
+        started = _start(run, wanted, asked, resync, approved) if start or resync else ""
+        seen = _poll(run, wanted, asked)
+        if watch_s and seen.health.condition is Condition.COPYING:
+            seen = _watch(run, wanted, asked, seen, watch_s)
+    document = {
+        **health_document(asked, seen.poll, seen.health, seen.memory, seen.told),
+        "started": started,
+    }
+    return ended(
+        Ending(
+            outcome=str(seen.health.condition).replace(" ", "_"),
+            summary=f"{profile}: {seen.health.why}",
+            report=document,
+            markdown=report_health(asked, document, seen.health, seen.told),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One poll, judged and remembered; `told` of all polls of this run."""
+
+    poll: Poll
+    health: Health
+    memory: Memory
+    told: tuple[Transition, ...]
+
+
+def _start(
+    run: Run, wanted: Configuration, asked: BackupProfile, resync: bool, approved: bool
+) -> str:
+    """Start a copy that has stopped, where that is safe or was asked for; say what was done."""
+    if not would_start(look(run, wanted, asked)):
+        return ""
+    surveyed = survey(run, wanted, asked)
+    plan = plan_takeover(surveyed, Move.RESYNC if resync else Move.START)
+    if resync:
+        refuse_unless_possible(plan)
+        text = move_markdown(move_document(asked, plan, surveyed))
+        approve_move(asked.name, plan.move, text, approved)
+    if plan.refusal:
+        return f"not started: {plan.refusal}. {plan.hint}"
+    carry_out(run, wanted, asked, plan)
+    return f"started: {plan.overwrites or 'the copy goes on where it stopped'}"
+
+
+def _poll(run: Run, wanted: Configuration, asked: BackupProfile) -> Seen:
+    poll = look(run, wanted, asked)
+    memory = recall(asked.name)
+    checked = check(run, wanted, asked, poll) if is_check_due(memory, poll) else None
+    health, memory, told = record(asked, memory, poll, checked)
+    tell(asked, health, told)
+    return Seen(poll, health, memory, told)
+
+
+def _watch(
+    run: Run, wanted: Configuration, asked: BackupProfile, seen: Seen, watch_s: float
+) -> Seen:
+    """Poll on while the copy is under way; every poll is remembered as any other."""
+    deadline = time.monotonic() + watch_s
+    told = seen.told
+    with watched(asked, seen.poll) as counters:
+        while seen.health.condition is Condition.COPYING and time.monotonic() < deadline:
+            counters.move_to(seen.health.progress)
+            run.stop.wait(min(WATCH_POLL_S, watch_s / 20))
+            run.check()
+            seen = _poll(run, wanted, asked)
+            told = (*told, *seen.told)
+    return Seen(seen.poll, seen.health, seen.memory, told)

@@ -1,0 +1,240 @@
+"""Watch a remote copy: judge what was looked at, tell what changed, show the history.
+
+A poll is a handful of short commands on each array and holds nothing open afterwards: a copy that
+takes days is watched by many short runs, which remember each other (`tasks.remote_memory`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from blocks.policy.replication import (
+    Condition,
+    Health,
+    Memory,
+    Transition,
+    follow,
+    joint_recovery_point,
+    judge,
+    time_left,
+)
+from blocks.profile.model import BackupProfile
+from blocks.units import format_duration, slug
+from tasks import reports
+from tasks.lag_chart import as_image, lag_chart
+from tasks.notify import Severity, notify
+from tasks.progress import published
+from tasks.remote_look import Checked, Poll
+from tasks.remote_memory import Sample, append_history, remember
+from tasks.steps import run_log
+
+CHECK_EVERY = timedelta(hours=1)
+"""How often the parts that change seldom are looked at: members, sizes, host maps, the bucket."""
+
+CHART_POLLS = 400
+TOLD_ROWS = 15
+
+SEVERITIES: dict[Transition, Severity] = {
+    Transition.IN_SYNC: "info",
+    Transition.RECOVERED: "info",
+    Transition.DEGRADED: "warning",
+    Transition.RPO_BREACHED: "error",
+}
+
+
+def is_check_due(memory: Memory, poll: Poll) -> bool:
+    """Say whether the seldom parts are to be looked at in this poll."""
+    return (
+        memory.checked_at is None or not timedelta(0) <= poll.at - memory.checked_at < CHECK_EVERY
+    )
+
+
+def record(
+    profile: BackupProfile, memory: Memory, poll: Poll, checked: Checked | None
+) -> tuple[Health, Memory, tuple[Transition, ...]]:
+    """Judge a poll and remember it: what is returned as told is told by nobody else."""
+    if checked is not None:
+        memory = memory.model_copy(
+            update={
+                "checked_at": poll.at,
+                "faults": checked.faults,
+                "cloud_point": checked.cloud_point or memory.cloud_point,
+                # What cannot be asked on the worst day: kept from the last good one.
+                "volume_groups": {**memory.volume_groups, **checked.volume_groups},
+            }
+        )
+    health = judge(poll.views, memory, poll.at, rpo=profile.rpo, problems=poll.problems)
+    if memory.faults and health.condition is Condition.IN_SYNC:
+        health = replace(
+            health,
+            condition=Condition.IMPAIRED,
+            why=f"{health.why}, but the group is not as it must be",
+        )
+    if memory.faults:
+        health = replace(health, notes=(*health.notes, *memory.faults))
+    memory, told = follow(memory, health)
+    remember(profile.name, memory)
+    return health, memory, told
+
+
+def tell(profile: BackupProfile, health: Health, told: tuple[Transition, ...]) -> None:
+    """Emit an event and run the notify method for every transition."""
+    for transition in told:
+        lag_s = None if health.lag is None else round(health.lag.total_seconds(), 1)
+        reports.event(
+            f"remote.{transition}",
+            profile.name,
+            condition=str(health.condition),
+            state=str(health.state or ""),
+            lag_s=lag_s,
+            detail=health.why,
+        )
+        notify(profile, f"remote_{transition}", SEVERITIES[transition], health.why)
+        run_log().warning("%s: remote %s: %s", profile.name, transition, health.why)
+
+
+def health_document(
+    profile: BackupProfile, poll: Poll, health: Health, memory: Memory, told: tuple[Transition, ...]
+) -> dict[str, Any]:
+    """Return what a poll saw, as the command line's JSON shows it."""
+    left = time_left(memory)
+    joint = joint_recovery_point(health.recovery_point, memory.cloud_point)
+    return {
+        "group": profile.name,
+        "remote_group": profile.replicated_resources,
+        "at": health.at.isoformat(),
+        "condition": str(health.condition),
+        "state": str(health.state or ""),
+        "why": health.why,
+        "primary": health.primary,
+        "is_healthy": health.is_healthy,
+        "recovery_point": _iso(health.recovery_point),
+        "lag_s": _seconds(health.lag),
+        "rpo_s": _seconds(profile.rpo),
+        "is_rpo_breached": health.is_breached,
+        "joint_recovery_point": _iso(joint),
+        "joint_lag_s": None if joint is None else _seconds(health.at - joint),
+        "progress": None if health.progress is None else round(health.progress, 1),
+        "left_s": _seconds(left),
+        "told": [str(transition) for transition in told],
+        "notes": list(health.notes),
+        "relationships": _relationship_rows(poll),
+    }
+
+
+def report_health(
+    profile: BackupProfile, document: dict[str, Any], health: Health, told: tuple[Transition, ...]
+) -> str:
+    """Show the poll and the history in Prefect; return the markdown."""
+    samples = append_history(profile.name, health, told)
+    markdown = health_markdown(document, samples, profile.rpo)
+    key = slug(profile.name)
+    reports.artifact(f"remote-{key}", markdown, "The remote copy and its lag")
+    if health.progress is not None:
+        reports.progress(f"remote-copy-{key}", health.progress, _copy_line(document))
+    return markdown
+
+
+def health_markdown(document: dict[str, Any], samples: list[Sample], rpo: timedelta | None) -> str:
+    """Show a remote copy to a person: now, over time, and what was told."""
+    lag = document["lag_s"]
+    lines = [
+        f"## {document['group']}: {document['condition']}",
+        "",
+        f"{document['why']}.",
+        "",
+        f"- lag: {'unknown' if lag is None else _duration(lag)}"
+        + (f", RPO {_duration(rpo.total_seconds())}" if rpo else ", no RPO set"),
+        f"- recovery point: {document['recovery_point'] or 'none at the second site'}",
+        f"- with cloud backups: {document['joint_recovery_point'] or 'none'}",
+        f"- primary: {document['primary'] or 'none'}",
+    ]
+    if document["progress"] is not None:
+        lines.append(f"- {_copy_line(document)}")
+    lines += [f"- **{note}**" for note in document["notes"]]
+    chart = lag_chart(samples[-CHART_POLLS:], rpo)
+    if chart:
+        lines += ["", as_image(chart, f"Lag of {document['group']}")]
+    lines += [
+        "",
+        "| relationship | state | progress | status | freeze time |",
+        "|---|---|---:|---|---|",
+    ]
+    lines += [
+        f"| {row['name']} | {row['state']} | {row['progress']} | {row['status']} |"
+        f" {row['freeze_time'] or ''} |"
+        for row in document["relationships"]
+    ]
+    told = [sample for sample in samples if sample.told][-TOLD_ROWS:]
+    if told:
+        lines += ["", "| when (UTC) | told | why |", "|---|---|---|"]
+        lines += [
+            f"| {sample.at:%Y-%m-%d %H:%M:%S} | {', '.join(sample.told)} | {sample.why} |"
+            for sample in reversed(told)
+        ]
+    return "\n".join(lines)
+
+
+class CopyCounters:
+    """How far a copy is, in bytes, for whoever shows progress."""
+
+    def __init__(self, label: str, total_bytes: int) -> None:
+        self.label = label
+        self.total_bytes = total_bytes
+        self.done_bytes = 0
+
+    def move_to(self, percent: float | None) -> None:
+        """Say how far it is now; nothing where the array told nothing."""
+        if percent is not None:
+            self.done_bytes = int(self.total_bytes * percent / 100)
+
+
+@contextmanager
+def watched(profile: BackupProfile, poll: Poll) -> Iterator[CopyCounters]:
+    """Show a copy that is being watched, on the terminal and in Prefect."""
+    total_bytes = max((sum(view.sizes) for view in poll.views.values()), default=0)
+    counters = CopyCounters(f"copy of {profile.name}", max(total_bytes, 1))
+    with published(counters):
+        yield counters
+
+
+def _copy_line(document: dict[str, Any]) -> str:
+    left = document["left_s"]
+    eta = "" if left is None else f", about {_duration(left)} left"
+    return f"copying: {document['progress']:.1f} %{eta}"
+
+
+def _relationship_rows(poll: Poll) -> list[dict[str, Any]]:
+    """Return one row a relationship, from the array that has the primary if it answers."""
+    views = sorted(poll.views.values(), key=lambda view: not view.is_primary)
+    if not views:
+        return []
+    return [
+        {
+            "name": each.name,
+            "master": each.master_volume_name,
+            "aux": each.aux_volume_name,
+            "state": str(each.state),
+            "progress": "" if each.progress is None else each.progress,
+            "status": each.status,
+            "sync": each.sync,
+            "freeze_time": _iso(views[0].frozen_at) if each.freeze_time else None,
+        }
+        for each in views[0].relationships
+    ]
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 1)
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(seconds) if seconds else "0 s"

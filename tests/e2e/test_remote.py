@@ -1,0 +1,318 @@
+"""The second site: followed, lost sight of, taken over, and left again. In a lab of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from deployments.lab import control
+from deployments.lab import site as lab
+from flows.replicate import replicate
+from tasks.open import array, configuration, host_and_runner
+
+pytestmark = pytest.mark.server
+
+MIB = 1024 * 1024
+SIZE = 16 * MIB
+GROUP = "sample_remote_cg"
+PAIRS = [("Node1_1", "Node2_1"), ("Node1_2", "Node2_2")]
+RECORD = struct.Struct(">QQ")
+RECORD_BYTES = 512
+FIRST = 4 * MIB
+
+
+@dataclass
+class Bench:
+    """A lab, and short words for tests."""
+
+    site: lab.Site
+    told: Path
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.site.directory)
+
+    def flashvault(self, *words: str, status: int = 0) -> dict:
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.cli", *words, "--json"],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def node(self, name: str, *words: str) -> str:
+        _, runner = host_and_runner(configuration(), name)
+        done = runner.run(list(words))
+        runner.close()
+        assert done.status == 0, (words, done)
+        return done.stdout
+
+    def path(self, volume: str) -> Path:
+        return Path(self.site.volume(volume).path)
+
+    def write(self, volume: str, data: bytes) -> None:
+        with self.path(volume).open("r+b") as file:
+            file.write(data)
+
+    def same(self) -> bool:
+        return all(self.path(a).read_bytes() == self.path(b).read_bytes() for a, b in PAIRS)
+
+    def notices(self) -> list[str]:
+        return self.told.read_text().split() if self.told.exists() else []
+
+    def until(self, condition: str) -> dict:
+        deadline = time.monotonic() + 60
+        while True:
+            seen = self.sync()
+            if seen["condition"] == condition:
+                return seen
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.5)
+
+    def sync(self) -> dict:
+        """Poll once, as the schedule does."""
+        ending = replicate.fn("RG1")
+        return ending.document()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> Iterator[Bench]:
+    directory = tmp_path_factory.mktemp("remote")
+    before = dict(os.environ)
+    os.environ.pop("PREFECT_API_URL", None)
+    os.environ["FLASHVAULT_STATE"] = str(directory / "state")
+    told = directory / "told"
+    script = directory / "notify"
+    script.write_text(f'#!/bin/sh\necho "$1" >> {told}\n')
+    script.chmod(0o700)
+    words = [sys.executable, "-m", "deployments.cli", "lab"]
+    place = ["--dir", str(directory / "lab")]
+    size = ["--size", f"{SIZE // MIB}M"]
+    subprocess.run([*words, "up", *place, *size, "--no-prefect"], check=True)
+    try:
+        site = lab.load_site(directory / "lab")
+        os.environ.update(site.environment())
+        made = Bench(site, told)
+        made.flashvault(
+            "modify",
+            "backup_profile",
+            "RG1",
+            "BACKUP_METHOD=remote_storage",
+            f"NOTIFY_METHOD={script}",
+        )
+        yield made
+    finally:
+        subprocess.run([*words, "down", *place, "--purge"], check=True)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass
+class Writer:
+    """Writes numbered records to both volumes in turn, while their disks are there.
+
+    What it logs was written; the order over both volumes is the order of the numbers.
+    """
+
+    bench: Bench
+    volumes: tuple[str, str]
+    log: list[float] = field(default_factory=list)
+    pause_s: float = 0.03
+
+    def __post_init__(self) -> None:
+        links = Path(self.bench.site.hosts[0].device_directory)
+        self._links = [
+            links / f"wwn-0x{self.bench.site.volume(name).uid.lower()}" for name in self.volumes
+        ]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _write(self) -> None:
+        while not self._stop.wait(self.pause_s):
+            number = len(self.log)
+            try:
+                with self._links[number % 2].open("r+b") as file:
+                    file.seek(FIRST + number // 2 * RECORD_BYTES)
+                    file.write(RECORD.pack(number + 1, time.time_ns()))
+            except FileNotFoundError:
+                return  # the disk is gone
+            self.log.append(time.time())
+
+
+def records(paths: list[Path]) -> list[int]:
+    """Return the numbers of all records found on two volumes, sorted."""
+    found = []
+    for place, path in enumerate(paths):
+        data = path.read_bytes()[FIRST:]
+        for index in range(len(data) // RECORD_BYTES):
+            number, _ = RECORD.unpack_from(data, index * RECORD_BYTES)
+            if number:
+                assert (number - 1) % 2 == place
+                assert (number - 1) // 2 == index
+                found.append(number - 1)
+    return sorted(found)
+
+
+def test_the_second_site_from_its_configuration_to_the_failback(bench) -> None:
+    """One story, in the order in which a site lives it."""
+    configured_and_synchronized(bench)
+    a_cut_link_is_told_once(bench)
+    a_link_joined_after_writes_asks_for_a_resync(bench)
+    log, lost_from = the_first_site_burns(bench)
+    home_again(bench, log, lost_from)
+    there_and_back_by_switch(bench)
+
+
+def configured_and_synchronized(bench) -> None:
+    bench.write("Node1_1", os.urandom(MIB))
+    with array(configuration(), "storage1") as client:
+        client.mkrcconsistgrp(name=GROUP, cluster="storage2")
+        for master, aux in PAIRS:
+            client.mkrcrelationship(master=master, aux=aux, cluster="storage2", consistgrp=GROUP)
+    seen = bench.flashvault("sync", "RG1", "--look", status=3)
+    assert seen["state"] == "inconsistent_stopped"
+    assert bench.notices() == ["remote_degraded"]
+    control.ask(bench.directory, "speed", name="storage1", factor=0.25)
+    seen = bench.sync()
+    assert seen["started"].startswith("started")
+    assert seen["state"] == "inconsistent_copying"
+    shown = [seen["progress"]]
+    while seen["condition"] == "copying":
+        seen = bench.sync()
+        shown.append(seen["progress"] if seen["progress"] is not None else 100)
+    assert shown == sorted(shown)
+    assert any(0 < percent < 100 for percent in shown)
+    assert seen["state"] == "consistent_synchronized"
+    assert seen["lag_s"] == 0
+    assert seen["primary"] == "storage1"
+    assert bench.same()
+    assert bench.notices() == ["remote_degraded", "remote_in_sync"]
+    control.ask(bench.directory, "speed", name="storage1", factor=8)
+
+
+def a_cut_link_is_told_once(bench) -> None:
+    control.ask(bench.directory, "link", up=False)
+    seen = bench.sync()
+    assert seen["condition"] == "disconnected"
+    assert seen["told"] == ["degraded"]
+    assert seen["state"] == "consistent_disconnected"
+    assert bench.sync()["told"] == []
+    refused = bench.flashvault("failover", "RG1", "--yes", status=4)
+    assert "runs on storage1" in refused["error"]["message"]
+    refused = bench.flashvault("switch", "RG1", "--dry-run", status=4)
+    assert "disconnected" in refused["refusal"]
+    control.ask(bench.directory, "link", up=True)
+    assert bench.sync()["told"] == ["recovered"]
+    assert bench.notices()[2:] == ["remote_degraded", "remote_recovered"]
+
+
+def a_link_joined_after_writes_asks_for_a_resync(bench) -> None:
+    control.ask(bench.directory, "link", up=False)
+    bench.write("Node1_2", b"written while the link was cut")
+    control.ask(bench.directory, "link", up=True)
+    seen = bench.sync()
+    assert seen["state"] == "consistent_stopped"
+    assert "--resync" in seen["started"]
+    assert not bench.same()
+    bench.flashvault("sync", "RG1", "--resync", "--yes", "--wait", "30s")
+    bench.until("in sync")
+    assert bench.same()
+    assert bench.notices()[4:] == ["remote_degraded", "remote_recovered"]
+
+
+def the_first_site_burns(bench) -> tuple[list[float], int]:
+    """Kill the array under a running writer; return its log and the first record lost."""
+    with Writer(bench, ("Node1_1", "Node1_2")) as writer:
+        while len(writer.log) < 20:
+            time.sleep(0.05)
+        running = bench.sync()
+        assert running["condition"] == "in sync"
+        time.sleep(1.0)
+        control.ask(bench.directory, "array", name="storage1", up=False)
+        killed_at = time.time()
+    planned = bench.flashvault("failover", "RG1", "--dry-run")
+    assert planned["order"] == "stoprcconsistgrp -access on storage2"
+    done = bench.flashvault("failover", "RG1", "--yes")
+    assert done["state_after"] == "idling_disconnected"
+    assert done["to"] == "storage2"
+    found = records([bench.path("Node2_1"), bench.path("Node2_2")])
+    assert found == list(range(len(found))), "not a prefix of what was written"
+    lost = len(writer.log) - len(found)
+    assert len(found) > 20
+    # What is said to be there is there; what is said to be lost at most covers what was lost.
+    recovery_point = datetime.fromisoformat(done["recovery_point"]).timestamp()
+    promised = [at for at in writer.log if at <= recovery_point]
+    assert len(found) >= len(promised)
+    measured_s = killed_at - writer.log[len(found) - 1] if lost else 0.0
+    assert measured_s <= done["loss_s"]
+    assert done["loss_s"] - measured_s < 60 + time.time() - killed_at
+    assert done["node"] == "node2"
+    assert done["imported"] == ["VG1"], done
+    again = bench.flashvault("failover", "RG1", "--yes")
+    assert again["order"] == ""
+    seen = bench.sync()
+    assert seen["condition"] == "disconnected"
+    return writer.log, len(found)
+
+
+def home_again(bench, log: list[float], lost_from: int) -> None:
+    with Writer(bench, ("Node2_1", "Node2_2")) as writer:
+        writer.log[:] = log[:lost_from]
+        while len(writer.log) < lost_from + 10:
+            time.sleep(0.05)
+        control.ask(bench.directory, "array", name="storage1", up=True)
+        assert bench.sync()["condition"] == "split"
+        # node1 never noticed that its disks were away, and still has the volume group.
+        assert (
+            "storage1" in bench.flashvault("failback", "RG1", "--yes", status=4)["error"]["message"]
+        )
+        bench.node("node1", "/usr/es/sbin/cluster/utilities/clmgr", "offline", "rg", "RG1")
+        planned = bench.flashvault("failback", "RG1", "--dry-run")
+        assert planned["order"] == "startrcconsistgrp -force on storage2"
+        assert "storage1" in planned["overwrites"]
+        # The group runs away: the copy home is made, the roles are not swapped under it.
+        refused = bench.flashvault("failback", "RG1", "--yes", status=4)
+        assert "runs on storage2" in refused["error"]["message"]
+    bench.node("node2", "/usr/sbin/varyoffvg", "VG1")
+    done = bench.flashvault("failback", "RG1", "--yes")
+    assert done["to"] == "storage1"
+    assert records([bench.path("Node1_1"), bench.path("Node1_2")]) == list(range(len(writer.log)))
+    assert bench.same()
+    seen = bench.until("in sync")
+    assert seen["primary"] == "storage1"
+    assert bench.notices()[-1] == "remote_recovered"
+
+
+def there_and_back_by_switch(bench) -> None:
+    done = bench.flashvault("switch", "RG1", "--yes")
+    assert (done["to"], done["loss_s"]) == ("storage2", 0.0)
+    assert bench.sync()["primary"] == "storage2"
+    bench.write("Node2_1", b"written at the second site")
+    bench.sync()
+    assert bench.same()
+    done = bench.flashvault("failback", "RG1", "--yes")
+    assert done["to"] == "storage1"
+    assert bench.path("Node1_1").read_bytes()[:26] == b"written at the second site"
+    assert bench.flashvault("failback", "RG1", "--yes")["order"] == ""
