@@ -149,7 +149,8 @@ def begin_intent(
 
     Raises:
         BrokenChain: the parent was pruned meanwhile, or something referenced is being deleted.
-            The intent is ended again; make a full, or choose another parent.
+            The intent stays, but references nothing: call again without a parent to make a full,
+            or end it.
     """
     require_group_name(group)
     folder = image_folder(group, run_id)
@@ -167,7 +168,9 @@ def begin_intent(
     try:
         _refuse_condemned(store, intent, parent)
     except BrokenChain:
-        end_intent(store, intent)
+        # Narrowed in place: a delete that arrives late could take a later claim of the run away.
+        narrowed = intent.model_copy(update={"references": ()})
+        store.put(intent_key(group, run_id), seal(narrowed))
         raise
     return intent
 
@@ -202,9 +205,9 @@ def end_intent(store: Store, intent: Intent, *, reason: str = "ended without a c
     return is_committed
 
 
-def drop_intent(store: Store, intent: Intent) -> None:
+def drop_intent(store: Store, group: str, run_id: str) -> None:
     """End an intent that only protected something: its run never tries to commit."""
-    store.delete([intent_key(intent.group, intent.run_id)])
+    store.delete([intent_key(group, run_id)])
 
 
 def clear_intent(

@@ -202,11 +202,12 @@ def _protected(store: Store, group: str, point_id: str) -> Iterator[RestorePoint
     """Claim a point and all it needs, as a backup claims its parent."""
     point = read_point(store, group, point_id)
     document = point_key(group, point.id)
-    intent = begin_intent(store, group, new_id(), parent=point, references=[document])
+    run_id = new_id()
     try:
+        begin_intent(store, group, run_id, parent=point, references=[document])
         yield point
     finally:
-        drop_intent(store, intent)
+        drop_intent(store, group, run_id)
 
 
 def _put_hold(store: Store, point: RestorePoint, reason: str) -> None:

@@ -25,6 +25,9 @@ COPY_BYTES = 8 * 1024 * 1024
 class DirectoryStore:
     """Objects in a directory. Safe to use from several threads and processes."""
 
+    conditional_put = True
+    """`put(if_absent=True)` is one atomic step: link(2)."""
+
     def __init__(self, root: str | Path) -> None:
         """Use a directory, which is made when the first object is stored."""
         self._root = Path(root)

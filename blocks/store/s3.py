@@ -106,6 +106,11 @@ class S3Store:
         """Where it is, for people."""
         return f"{self._scheme}://{self._bucket}/{self._prefix}".rstrip("/")
 
+    @property
+    def conditional_put(self) -> bool:
+        """Whether `put(if_absent=True)` is one atomic step (`blocks.catalog.claims`)."""
+        return self._conditional_put
+
     def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
         """Store a small object in one request."""
         arguments: dict[str, Any] = dict(self._put_arguments)

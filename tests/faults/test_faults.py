@@ -14,7 +14,7 @@ from faultsim.law import LawBroken
 from mutants import COMMON, RARE
 
 HERE = Path(__file__).parent
-SCHEDULES = 1500
+SCHEDULES = 1000
 
 
 def test_no_schedule_loses_a_restore_point() -> None:

@@ -61,7 +61,9 @@ def test_an_intent_protects_what_the_parent_references(make_point: MakePoint) ->
     assert list(read_intents(store, "RG1")) == [intent]
 
 
-def test_a_parent_pruned_meanwhile_is_refused_and_the_intent_ended(make_point: MakePoint) -> None:
+def test_a_parent_pruned_meanwhile_is_refused_and_the_run_may_go_on_in_full(
+    make_point: MakePoint,
+) -> None:
     store = MemoryStore()
     full = make_point(store)
     end_intent(store, commit(store, full))
@@ -69,7 +71,11 @@ def test_a_parent_pruned_meanwhile_is_refused_and_the_intent_ended(make_point: M
     child = make_point(store, day=1, parent=full)
     with pytest.raises(BrokenChain, match="pruned meanwhile"):
         begin(store, child, full)
-    assert list(read_intents(store, "RG1")) == []
+    (left,) = read_intents(store, "RG1")
+    assert left.references == ()
+    whole = make_point(store, day=1, point_id=child.id)
+    assert begin(store, whole) == left
+    assert publish(store, whole) == whole
 
 
 def test_a_condemned_object_is_refused(make_point: MakePoint) -> None:

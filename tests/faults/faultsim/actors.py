@@ -56,7 +56,7 @@ def backup(world: World, host: str, *, compact: bool = False) -> None:
             lambda: claims.begin_intent(store, GROUP, run_id, owner=world.owner(), parent=parent)
         )
     except BrokenChain:
-        run_id, parent = world.new_id(), None
+        parent = None
         if compact:
             return
         intent = again(lambda: claims.begin_intent(store, GROUP, run_id, owner=world.owner()))
