@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 
+from blocks.catalog.labels import Labels
 from blocks.catalog.point import StoredObject, VolumeImage, image_folder, image_name
 from blocks.profile.model import BackupProfile, Configuration
 from tasks.decide import Decision
@@ -43,6 +45,23 @@ def capture(
     disk = seen.sources.get(pair.source.uid)
     disk_name = disk.name if disk else pair.source.name
     volume_group = disk.volume_group if disk else ""
+    labels = Labels(
+        point=run.id,
+        group=profile.name,
+        cluster=wanted.cluster_name,
+        storage_system=snapshot.storage_system,
+        consistency_group=snapshot.consistency_group,
+        parent=decision.parent.id if decision.parent else "",
+        taken_at=snapshot.taken_at,
+        array_start_time=snapshot.array_start_time,
+        reading_host=seen.reader,
+        tool_version=version("flashvault"),
+        volumes=",".join(snapshot.targets),
+        name=pair.source.name,
+        disk=disk_name,
+        pvid=disk.pvid if disk else "",
+        volume_group=volume_group,
+    )
     progress = Progress(label=f"capture {disk_name}", total_bytes=pair.source.size_bytes)
     reader = host(wanted, seen.reader).open_read(snapshot.targets[pair.source.uid])
     try:
@@ -60,7 +79,7 @@ def capture(
                 ),
                 uid=pair.source.uid,
                 parent=decision.parent_of(pair.source.uid),
-                settings=settings_of(wanted, profile),
+                settings=replace(settings_of(wanted, profile), labels=labels.as_header()),
                 stop=run.stop,
                 progress=progress,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from blocks.catalog.point import RestorePoint, StoredObject
+from blocks.catalog.point import RestorePoint, StoredObject, image_folder
 from blocks.errors import BrokenChain
 
 
@@ -27,8 +27,20 @@ def objects_of(point: RestorePoint) -> Mapping[str, StoredObject]:
 
 
 def keys_of(points: Iterable[RestorePoint]) -> set[str]:
-    """Return the keys of all objects that any of the points needs."""
-    return {named.key for point in points for named in _named(point)}
+    """Return the keys of all objects that any of the points needs, and of the points' copies."""
+    keys: set[str] = set()
+    for point in points:
+        keys.update(named.key for named in _named(point))
+        keys.add(sidecar_key(point.group, point.id))
+    return keys
+
+
+def sidecar_key(group: str, point_id: str) -> str:
+    """Return the key of the copy of a point's document that lies beside its images.
+
+    A catalog is rebuilt from it; it is not what makes the point exist.
+    """
+    return f"{image_folder(group, point_id)}point.json"
 
 
 def folder_of(key: str) -> str:

@@ -136,6 +136,11 @@ def point_key(group: str, point_id: str) -> str:
     return f"points/{group}/{point_id}.json"
 
 
+def run_of(key: str) -> PointId:
+    """Return the id in the key of a point's document, or of another record named after a run."""
+    return PointId(key.rsplit("/", 1)[-1].removesuffix(".json"))
+
+
 def image_folder(group: str, point_id: str) -> str:
     """Return the folder that holds every object a point writes, but its own document.
 

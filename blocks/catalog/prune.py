@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from blocks.catalog.chain import objects_of
+from blocks.catalog.chain import keys_of, sidecar_key
 from blocks.catalog.claims import (
     Tombstone,
     begin_intent,
@@ -74,6 +74,8 @@ class PruneReport:
     deleted_objects: int = 0
     freed_bytes: int = 0
     aborted_uploads: int = 0
+    lost: list[PointId] = field(default_factory=list)
+    """Points whose documents vanished; all they need is kept. Run `catalog rebuild`."""
 
 
 def plan_prune(
@@ -98,11 +100,11 @@ def plan_prune(
         key
         for entry in view.shelf.points
         if entry.point.id not in purged
-        for key in objects_of(entry.point)
+        for key in keys_of([entry.point])
     }.union(*(intent.references for intent in view.intents))
     freed = {info.key: info.size_bytes for info in view.orphans()}
     for entry in purge:
-        for key in objects_of(entry.point):
+        for key in keys_of([entry.point]):
             if key in view.objects and key not in kept and not view.is_claimed(key):
                 freed[key] = view.objects[key].size_bytes
     return PrunePlan(
@@ -151,13 +153,15 @@ def sweep(
             put_trash(store, group, entry.point.id, give_up[entry.point.id])
             report.trashed.append(entry.point.id)
     over = [
-        point_key(group, entry.point.id)
+        key_of(group, entry.point.id)
         for entry in _given_up(view, give_up)
         if _is_over(entry, before)
+        for key_of in (point_key, sidecar_key)
     ]
     _condemn(store, view, over, before, report, workers)
     view = look(store, group, workers=workers)
     _require_readable(view)
+    report.lost = [point.id for point in view.lost]
     orphans = [info.key for info in view.orphans()]
     _condemn(store, view, orphans, before, report, workers)
     _abort_uploads(store, view, report)
@@ -243,8 +247,10 @@ def _bury(
     _require_readable(view)
     if key not in view.tombstones:
         return  # another prune has finished it
-    is_free = _freedom(view, tombstone)
+    is_free = _freedom(view, listed, tombstone)
     free = [condemned for condemned in tombstone.keys if is_free(condemned)]
+    # Documents last: a copy that is left without its document would tell of a lost point.
+    free.sort(key=lambda condemned: condemned.startswith("points/"))
     for start in range(0, len(free), BATCH_KEYS):
         if not _is_there(store, key):
             return
@@ -270,12 +276,16 @@ def _is_there(store: Store, key: str) -> bool:
     return True
 
 
-def _freedom(view: View, tombstone: Tombstone) -> Callable[[str], bool]:
-    referenced = view.referenced()
+def _freedom(view: View, listed: View, tombstone: Tombstone) -> Callable[[str], bool]:
+    referenced = view.referenced() | keys_of(listed.lost)
     documents = {point_key(view.group, entry.point.id): entry for entry in view.shelf.points}
     # The document of a run that has not ended its intent stays: while it is there, whoever ends
     # the intent sees that the run has committed.
-    referenced |= {point_key(view.group, intent.run_id) for intent in view.intents}
+    claimed = {intent.run_id for intent in view.intents}
+    referenced |= {point_key(view.group, run_id) for run_id in claimed}
+    for entry in view.shelf.points:
+        if _is_over(entry, tombstone.purge_before) and entry.point.id not in claimed:
+            referenced.discard(sidecar_key(view.group, entry.point.id))
 
     def is_free(key: str) -> bool:
         if key in referenced or view.is_claimed(key):

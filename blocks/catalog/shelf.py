@@ -7,12 +7,13 @@ or none (docs/adr/0003-commit-last.md).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from blocks.catalog.chain import objects_of
+from blocks.catalog.chain import objects_of, sidecar_key
 from blocks.catalog.claims import (
     Fate,
     Intent,
@@ -23,7 +24,14 @@ from blocks.catalog.claims import (
 )
 from blocks.catalog.document import WORKERS, each, read_sealed, seal
 from blocks.catalog.marks import Marks, read_marks
-from blocks.catalog.point import PointId, RestorePoint, image_folder, point_key, require_group_name
+from blocks.catalog.point import (
+    PointId,
+    RestorePoint,
+    image_folder,
+    point_key,
+    require_group_name,
+    run_of,
+)
 from blocks.errors import (
     BrokenChain,
     CorruptData,
@@ -90,7 +98,7 @@ def read_shelf(store: Store, group: str, *, workers: int = WORKERS) -> Shelf:
     infos = list(store.list(f"points/{group}/"))
     # After the points: a document written by a run that was void before is then known for what
     # it is.
-    voided = {_id_of(info.key) for info in store.list(f"claims/{group}/voids/")}
+    voided = {run_of(info.key) for info in store.list(f"claims/{group}/voids/")}
     marks = read_marks(store, group)
     found = each(lambda info: _read(store, info), infos, workers=workers)
     documents = [(info, entry) for info, entry in zip(infos, found, strict=True) if entry]
@@ -250,8 +258,12 @@ def _require_intent(store: Store, point: RestorePoint) -> None:
 def _commit(store: Store, point: RestorePoint) -> Fate:
     """Write the point where nothing may be yet, and say what is there afterwards."""
     key = point_key(point.group, point.id)
+    document = seal(point)
+    # A copy beside the images first, for the day the points are lost (blocks.catalog.rebuild).
+    with contextlib.suppress(ObjectChanged):
+        store.put(sidecar_key(point.group, point.id), document, if_absent=True)
     try:
-        store.put(key, seal(point), if_absent=True)
+        store.put(key, document, if_absent=True)
     except (ObjectChanged, StoreUnavailable) as error:
         # An earlier or doubtful try may have succeeded: what is there now decides.
         log.warning("writing %s: %s", key, error)
@@ -265,7 +277,3 @@ def _read(store: Store, info: ObjectInfo) -> RestorePoint | Void | Unreadable | 
         return None  # pruned between the listing and now
     except (CorruptData, UnknownFormat) as error:
         return Unreadable(info.key, error)
-
-
-def _id_of(key: str) -> PointId:
-    return PointId(key.rsplit("/", 1)[-1].removesuffix(".json"))

@@ -11,9 +11,9 @@ itself by then, so an object without an owner in the view has none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from blocks.catalog.chain import folder_of, keys_of
+from blocks.catalog.chain import folder_of, keys_of, sidecar_key
 from blocks.catalog.claims import (
     Intent,
     Tombstone,
@@ -23,9 +23,9 @@ from blocks.catalog.claims import (
     tombstones_prefix,
     voids_prefix,
 )
-from blocks.catalog.document import WORKERS, each, is_sealed, unseal
+from blocks.catalog.document import WORKERS, each, is_sealed, read_sealed, unseal
 from blocks.catalog.marks import Marks, group_marks
-from blocks.catalog.point import PointId, RestorePoint
+from blocks.catalog.point import RestorePoint, point_key, run_of
 from blocks.catalog.shelf import Shelf, Unreadable, shelve
 from blocks.errors import CorruptData, ObjectChanged, ObjectMissing, StoreUnavailable, UnknownFormat
 from blocks.store.base import ObjectInfo, Store, UploadInfo
@@ -47,13 +47,16 @@ class View:
 
     shelf: Shelf
     marks: Marks
+    lost: tuple[RestorePoint, ...] = ()
+    """Points whose document is gone though nobody purged them: their copies are still there. They
+    keep what they reference until they are rebuilt (`blocks.catalog.rebuild`)."""
 
     def referenced(self) -> set[str]:
         """Return the keys something may still read: of every point (also in the trash) and intent.
 
         Everything in the folder of a live intent is held by `is_claimed` instead.
         """
-        kept = keys_of(entry.point for entry in self.shelf.points)
+        kept = keys_of(entry.point for entry in self.shelf.points) | keys_of(self.lost)
         for intent in self.intents:
             kept.update(intent.references)
         return kept
@@ -93,9 +96,43 @@ def look(store: Store, group: str, *, workers: int = WORKERS, with_objects: bool
         infos = collector.list_records()
         now = frozenset((info.key, info.etag) for info in infos)
         if collector.read(infos) and now == before:
-            return collector.view(infos, uploads, objects)
+            view = collector.view(infos, uploads, objects)
+            return _with_lost_points(store, view, workers)
         before = now
     raise StoreUnavailable(f"{group} changed all the time while it was looked at")
+
+
+def _with_lost_points(store: Store, view: View, workers: int) -> View:
+    """Add what the copies tell of points that are not listed, were not purged, and not rebuilt."""
+    condemned = {key for tombstone in view.tombstones.values() for key in tombstone.keys}
+    listed = {entry.point.id for entry in view.shelf.points}
+    listed |= {run_of(lost.key) for lost in view.shelf.unreadable}
+    listed |= view.shelf.voids | {intent.run_id for intent in view.intents}
+    copies = [
+        key
+        for key in view.objects
+        if key == sidecar_key(view.group, run := key.split("/")[1])
+        and run not in listed
+        and not condemned & {key, point_key(view.group, run)}
+    ]
+
+    def read(key: str) -> RestorePoint | Unreadable | None:
+        try:
+            return read_sealed(store, key, RestorePoint)
+        except ObjectMissing:  # purged meanwhile
+            return None
+        except (CorruptData, UnknownFormat) as error:
+            return Unreadable(key, error)
+
+    found = each(read, copies, workers=workers)
+    known = {(entry.point.taken_at, entry.point.maps_digest) for entry in view.shelf.points}
+    lost = [copy for copy in found if isinstance(copy, RestorePoint)]
+    unreadable = tuple(copy for copy in found if isinstance(copy, Unreadable))
+    return replace(
+        view,
+        lost=tuple(copy for copy in lost if (copy.taken_at, copy.maps_digest) not in known),
+        shelf=replace(view.shelf, unreadable=view.shelf.unreadable + unreadable),
+    )
 
 
 @dataclass(slots=True)
@@ -140,7 +177,7 @@ class _Collector:
             elif key.startswith(tombstones_prefix(self.group)):
                 tombstones[key] = unseal(data, Tombstone, where=key)
             elif key.startswith(voids_prefix(self.group)):
-                voided.add(PointId(key.rsplit("/", 1)[-1].removesuffix(".json")))
+                voided.add(run_of(key))
             elif key.startswith("points/"):
                 try:
                     documents.append((info, parse_document(data, key)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from blocks.catalog.chain import keys_of
+from blocks.catalog.chain import keys_of, objects_of, sidecar_key
 from blocks.catalog.claims import (
     begin_intent,
     clear_intent,
@@ -75,9 +75,9 @@ def test_a_point_given_up_goes_to_the_trash_and_after_the_window_for_good(
     assert report.purged == [child.id]
     with pytest.raises(PointMissing):
         read_point(store, "RG1", child.id)
-    # Its image is shared with `last`, its page is not.
+    # Its image is shared with `last`; its page, and the copy of its document, are not.
     assert there(store) == keys_of([full, last])
-    assert (report.deleted_objects, report.freed_bytes) == (1, 4 + 26)
+    assert report.deleted_objects == 2
     assert read_marks(store, "RG1").trashed_at == {}
     assert list(read_tombstones(store, "RG1")) == []
 
@@ -122,7 +122,7 @@ def test_a_live_run_and_what_it_references_are_not_touched(make_point: MakePoint
     store.day += 30
     report = sweep(store, "RG1", give_up(full), minimum=1)
     assert report.purged == [full.id]
-    assert (report.deleted_objects, report.aborted_uploads) == (0, 0)
+    assert (report.deleted_objects, report.aborted_uploads) == (1, 0)  # the copy of its document
     assert publish(store, running) == running
     upload.complete([upload.put_part(1, b"x")])
     end_intent(store, intent)
@@ -137,7 +137,7 @@ def test_what_a_dead_run_left_is_swept_once_its_intent_is_cleared(make_point: Ma
     intent = begin_intent(store, "RG1", debris.id, parent=full)
     store.begin_upload(f"{intent.folder}hdisk2.img.zst").put_part(1, b"x")
     sweep(store, "RG1", {}, minimum=1)
-    assert set(keys_of([debris])) <= there(store)
+    assert set(objects_of(debris)) <= there(store)
     clear_intent(store, intent, force=True)
     report = sweep(store, "RG1", {}, minimum=1)
     assert (report.deleted_objects, report.aborted_uploads) == (2, 1)
@@ -220,6 +220,19 @@ def test_the_plan_says_what_the_sweep_then_does(make_point: MakePoint) -> None:
     assert len(plan.orphan_keys) == 2
 
 
+def test_a_point_whose_document_vanished_keeps_all_it_needs(make_point: MakePoint) -> None:
+    """Somebody, or something, emptied `points/`: a prune must not finish the work."""
+    store = Aging()
+    full, child, last = chain(store, make_point, 3)
+    store.delete([point_key("RG1", point.id) for point in (full, child)])
+    make_point(store, day=5)  # an orphan
+    store.day += 30
+    report = sweep(store, "RG1", {}, minimum=1)
+    assert set(report.lost) == {full.id, child.id}
+    assert there(store) == keys_of([full, child, last])
+    assert sidecar_key("RG1", child.id) in there(store)
+
+
 class DyingOnDelete(Aging):
     """Kills the prune before or after its nth delete."""
 
@@ -249,7 +262,7 @@ def test_a_prune_killed_at_any_delete_leaves_whole_points_and_is_finished_by_the
         sweep(store, "RG1", given, minimum=1)
     store.left = 10**9
     listed = read_shelf(store, "RG1").points
-    assert keys_of(entry.point for entry in listed) <= there(store)
+    assert {key for entry in listed for key in objects_of(entry.point)} <= there(store)
     sweep(store, "RG1", given, minimum=1)
     assert points(store) == made[3:]
     assert there(store) == keys_of(made[3:])

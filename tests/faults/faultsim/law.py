@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from faultsim.writer import Content, restore
 
 from blocks.catalog import claims
-from blocks.catalog.chain import keys_of
+from blocks.catalog.chain import keys_of, sidecar_key
 from blocks.catalog.claims import Void, parse_document
 from blocks.catalog.marks import read_marks
 from blocks.catalog.point import RestorePoint
@@ -88,7 +88,9 @@ class Ledger:
                 for point in self.documents.values()
                 if claims.void_key(GROUP, point.id) not in voids
             )
-            if key in keys_of(points):
+            trashed = read_marks(store, GROUP).trashed_at
+            copies = {sidecar_key(GROUP, point_id) for point_id in trashed}
+            if key in keys_of(points) - copies:
                 raise LawBroken(f"{key} is deleted, though a point references it")
 
     def _on_purge(self, store: MemoryStore, key: str) -> None:
