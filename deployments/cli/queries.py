@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,14 +131,15 @@ def _stores(path: Path, group: str, bucket: str) -> Iterable[tuple[Store, list[s
     from blocks.catalog import shelf
 
     if bucket:
-        clients = import_module("blocks.store.clients")
-        store = clients.open_store(clients.parse_bucket_url(bucket))
+        from blocks.store.clients import open_store, parse_bucket_url
+
+        store = open_store(parse_bucket_url(bucket))
         yield store, [group] if group else shelf.groups(store)
         return
     from deployments import settings
 
     settings.prepare()
-    registered = import_module("tasks.open").store
+    from tasks.open import store as registered
 
     configuration = load_configuration(path)
     profiles = [p for p in configuration.profiles if p.bucket_name and group in ("", p.name)]
