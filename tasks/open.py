@@ -23,6 +23,7 @@ from blocks.host.base import Host
 from blocks.host.block import Node
 from blocks.profile.document import config_path, load_configuration, parse_document
 from blocks.profile.model import Configuration, Platform
+from blocks.profile.parcel import unpack
 from blocks.ssh import Runner
 from blocks.store.base import Store
 from blocks.store.block import Bucket
@@ -56,7 +57,12 @@ def configuration() -> Configuration:
             f"no configuration at {path}",
             hint="Set FLASHVAULT_CONFIG, or begin with `flashvault add storage_system …`.",
         )
-    return parse_document(text, source=f"variable {CONFIGURATION_VARIABLE}")
+    return parse_document(unpack(text, _piece), source=f"variable {CONFIGURATION_VARIABLE}")
+
+
+def _piece(number: int) -> str | None:
+    text: object = Variable.get(f"{CONFIGURATION_VARIABLE}_{number}", default=None)
+    return text if isinstance(text, str) else None
 
 
 def has_api() -> bool:
