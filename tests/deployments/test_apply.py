@@ -1,0 +1,240 @@
+"""Apply against a real Prefect server: twice, drifted, and with profiles gone."""
+
+import os
+import socket
+
+import pytest
+
+from blocks.profile.base import parse
+from blocks.profile.document import parse_document
+from blocks.profile.model import BackupProfile, BucketConfig, Configuration, Node, StorageSystem
+from deployments import serve
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+def profile(name: str, **more: str) -> BackupProfile:
+    given = {
+        "ENABLE_BACKUP": "yes",
+        "BACKUP_METHOD": "cloud",
+        "REPLICATED_RESOURCES": "cg",
+        "STORAGE_NAME": "storage1",
+        "BUCKET_NAME": "pha-bucket",
+        "BACKUP_SCHEDULE": "17:30",
+        "TIMEZONE": "Europe/Berlin",
+        "INCREMENTAL_BACKUP_FREQUENCY": "6",
+        "RETENTION": "last=7",
+        "GRACE_PERCENT": "12",
+    }
+    return parse(BackupProfile, name, given | more)
+
+
+def configuration(*profiles: BackupProfile) -> Configuration:
+    return Configuration(
+        storage_systems=tuple(
+            parse(StorageSystem, name, {"ADDRESSES": "90.90.90.1", "USER": "admin"})
+            for name in ("storage1", "storage2")
+        ),
+        nodes=(parse(Node, "here", {"TYPE": "LOCAL"}),),
+        buckets=(parse(BucketConfig, "pha-bucket", {"REGION": "eu-central-1"}),),
+        profiles=profiles,
+    )
+
+
+REMOTE = parse(
+    BackupProfile,
+    "RG1",
+    {
+        "ENABLE_BACKUP": "yes",
+        "BACKUP_METHOD": "remote_storage",
+        "REPLICATED_RESOURCES": "rcg",
+        "STORAGE_NAME": "storage1,storage2",
+        "RPO": "5m",
+    },
+)
+WHOLE = configuration(profile("RG1"), REMOTE, profile("RG_2"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server of our own settings; Prefect is told of it for the time of this module."""
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        temporary_settings,
+    )
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = serve.prepare(tmp_path_factory.mktemp("serve"), "127.0.0.1", port)
+    before = dict(os.environ)
+    served = serve.Served(place)
+    try:
+        served.start_server()
+        with temporary_settings(
+            {
+                PREFECT_API_URL: f"{place.url}/api",
+                PREFECT_API_AUTH_STRING: place.auth,
+                PREFECT_HOME: place.directory / "prefect",
+            }
+        ):
+            yield place
+    finally:
+        served.close()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture
+def applied(server):
+    from deployments import register
+
+    register.apply(WHOLE)
+    return register
+
+
+@pytest.fixture
+def client(server):
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def test_the_second_time_there_is_nothing_to_do(applied):
+    assert applied.plan(WHOLE) == []
+    assert applied.apply(WHOLE) == []
+
+
+def test_a_profile_is_found_in_the_ui_by_its_name_and_tags(applied, client):
+    names = {
+        "backup/RG1-full": {"mode": "full"},
+        "backup/RG1-incremental": {"mode": "incremental"},
+        "verify/RG1-verify": {},
+        "prune/RG1-prune": {},
+        "restore/RG1-restore": {},
+    }
+    for name, parameters in names.items():
+        deployment = client.read_deployment_by_name(name)
+        assert {"flashvault", "group:RG1"} <= set(deployment.tags)
+        assert deployment.parameters.items() >= parameters.items()
+        assert deployment.job_variables == {
+            "command": "python -m deployments.shim",
+            "stream_output": False,
+        }
+        assert deployment.concurrency_options.collision_strategy == "CANCEL_NEW"
+        assert deployment.entrypoint.startswith("flows.")
+    full = client.read_deployment_by_name("backup/RG1-full")
+    assert full.parameters == {"profile": "RG1", "mode": "full", "grace_percent": 12.0}
+    (schedule,) = full.schedules
+    assert (schedule.schedule.cron, schedule.schedule.timezone) == ("30 17 * * *", "Europe/Berlin")
+    restore = client.read_deployment_by_name("restore/RG1-restore")
+    assert restore.work_pool_name == "flashvault-restore"
+    assert restore.schedules == []
+
+
+def test_a_schedule_gets_its_runs(applied, client):
+    """With a SQLAlchemy that Prefect does not cap, its scheduler fails and none ever comes."""
+    import time
+
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+
+    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=["group:RG1", "full"]))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if runs := client.read_flow_runs(flow_run_filter=wanted):
+            break
+        time.sleep(1)
+    assert len(runs) >= 3
+    assert {f"{run.expected_start_time:%M}" for run in runs} == {"30"}
+
+
+def test_what_a_hand_changed_is_found_and_put_right(applied, client):
+    full = client.read_deployment_by_name("backup/RG1-full")
+    changes = {"parameters": {"profile": "RG9"}, "paused": True}
+    client.request("PATCH", f"/deployments/{full.id}", json=changes)
+    (schedule,) = full.schedules
+    client.request("DELETE", f"/deployments/{full.id}/schedules/{schedule.id}")
+    (alarm,) = client.read_automations_by_name("flashvault: RG1 overdue")
+    client.delete_automation(alarm.id)
+    found = {(change.action, change.name): change.detail for change in applied.apply(WHOLE)}
+    assert found == {
+        ("update", "RG1-full"): "parameters, paused, schedules",
+        ("create", "flashvault: RG1 overdue"): "",
+    }
+    assert client.read_deployment_by_name("backup/RG1-full").parameters["profile"] == "RG1"
+    assert applied.plan(WHOLE) == []
+
+
+def test_a_changed_schedule_replaces_the_old_one(applied, client):
+    later = configuration(profile("RG1", BACKUP_SCHEDULE="18:00"), REMOTE, profile("RG_2"))
+    assert {c.name for c in applied.apply(later)} >= {"RG1-full", "RG1-incremental"}
+    (schedule,) = client.read_deployment_by_name("backup/RG1-full").schedules
+    assert schedule.schedule.cron == "0 18 * * *"
+    applied.apply(WHOLE)
+
+
+def test_a_profile_that_left_takes_everything_along(applied, client):
+    changes = applied.apply(configuration(profile("RG1")))
+    gone = {(change.kind, change.name) for change in changes if change.action == "delete"}
+    assert ("deployment", "RG_2-full") in gone
+    assert ("automation", "flashvault: RG_2 overdue") in gone
+    names = {deployment.name for deployment in client.read_deployments(limit=200)}
+    assert not [name for name in names if name.startswith("RG_2")]
+    assert applied.plan(configuration(profile("RG1"))) == []
+    applied.apply(WHOLE)
+
+
+def test_a_secret_survives_a_changed_place_and_is_replaced_by_a_new_one(applied):
+    from blocks.svc.block import SvcSystem
+    from deployments import credentials
+
+    system = WHOLE.storage_systems[0]
+    credentials.save(system, {"password": "first"})
+    moved = system.model_copy(update={"addresses": ("90.90.90.9",)})
+    credentials.save(moved)
+    block = SvcSystem.load("storage1")
+    assert block.addresses == ["90.90.90.9"]
+    assert block.password.get_secret_value() == "first"
+    credentials.save(system, {"password": "second"})
+    assert SvcSystem.load("storage1").password.get_secret_value() == "second"
+    assert applied.plan(WHOLE) == []
+
+
+def test_a_block_goes_with_the_object_it_belonged_to(applied, client):
+    left = WHOLE.model_copy(
+        update={
+            "storage_systems": WHOLE.storage_systems[:1],
+            "profiles": (profile("RG1"), profile("RG_2")),
+        }
+    )
+    deleted = [change for change in applied.apply(left) if change.action == "delete"]
+    assert ("block", "storage_system storage2") in {(c.kind, c.name) for c in deleted}
+    applied.apply(WHOLE)
+
+
+def test_workers_elsewhere_read_the_same_configuration(applied, monkeypatch, tmp_path):
+    import tasks.open
+
+    many = configuration(*(profile(f"RG{number}") for number in range(12)))
+    applied.apply(many)
+    monkeypatch.setenv("FLASHVAULT_CONFIG", str(tmp_path / "none.xml"))
+    monkeypatch.setattr(tasks.open, "has_api", lambda: True)
+    assert tasks.open.configuration() == many
+    applied.apply(WHOLE)
+
+
+def test_a_loose_end_is_left_out_and_said(applied):
+    loose = configuration(profile("RG1", STORAGE_NAME="elsewhere"))
+    assert applied.problems(loose) == [
+        "backup_profile RG1 (cloud): STORAGE_NAME: storage system 'elsewhere' is not registered"
+    ]
+    assert not [change for change in applied.plan(loose) if change.action == "create"]
+
+
+def test_the_configuration_in_prefect_holds_no_secret(applied, client):
+    value = client.read_variable_by_name("flashvault_configuration").value
+    assert "password" not in value.lower()
+    assert parse_document(value) if value.startswith("<?xml") else True
