@@ -1,0 +1,128 @@
+"""A Linux host with a real block device and a real file system (root; loop devices)."""
+
+import os
+import random
+import subprocess
+import threading
+import time
+
+import pytest
+
+from blocks.errors import FreezeExpired, TargetInUse
+from blocks.host.linux import LinuxHost
+from blocks.runner import LocalRunner
+from blocks.units import MIB
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+]
+UID = "60050764008101D3F8000000000005F6"
+SIZE = 64 * MIB
+
+
+def run(*words):
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Elsewhere:
+    """This machine as if it were another: commands only, no open files."""
+
+    address = "elsewhere"
+
+    def __init__(self):
+        runner = LocalRunner()
+        self.run, self.close = runner.run, runner.close
+        self.stream_out, self.stream_in = runner.stream_out, runner.stream_in
+
+
+class PlainHost(LinuxHost):
+    """A host whose volume groups are mount points: this kernel may have no device mapper."""
+
+    def _file_systems(self, volume_groups):
+        return list(volume_groups)
+
+
+@pytest.fixture
+def device(tmp_path):
+    file = tmp_path / "disk"
+    with file.open("wb") as new:
+        new.truncate(SIZE)
+    try:
+        name = run("losetup", "-f", "--show", str(file))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no loop devices here: {error.stderr}")
+    yield name
+    run("losetup", "-d", name)
+
+
+@pytest.fixture(params=["local", "remote"])
+def host(request, device, tmp_path):
+    directory = tmp_path / "by-id"
+    directory.mkdir()
+    (directory / f"wwn-0x{UID.lower()}").symlink_to(device)
+    runner = LocalRunner() if request.param == "local" else Elsewhere()
+    return PlainHost("host", runner, device_directory=str(directory))
+
+
+@pytest.fixture
+def mounted(device, tmp_path):
+    run("mkfs.ext4", "-q", device)
+    mount_point = tmp_path / "mnt"
+    mount_point.mkdir()
+    run("mount", device, str(mount_point))
+    yield mount_point
+    subprocess.run(["fsfreeze", "-u", mount_point], check=False, capture_output=True)
+    run("umount", str(mount_point))
+
+
+def test_a_block_device_is_written_and_read_past_the_cache(host):
+    (disk,) = host.disks()
+    assert (disk.uid, disk.size_bytes, disk.is_active) == (UID, SIZE, False)
+    content = random.Random(1).randbytes(SIZE)
+    writer = host.open_write(disk)
+    for offset in range(0, SIZE, 4 * MIB):
+        writer.write(offset, content[offset : offset + 4 * MIB])
+    writer.zero(8 * MIB, 16 * MIB)
+    writer.flush()
+    writer.close()
+    reader = host.open_read(disk)
+    buffer = bytearray(SIZE)
+    reader.read_into(0, memoryview(buffer))
+    reader.close()
+    assert buffer == content[: 8 * MIB] + bytes(16 * MIB) + content[24 * MIB :]
+
+
+def test_a_mounted_device_is_in_use(host, mounted):
+    (disk,) = host.disks()
+    assert disk.is_active
+    with pytest.raises(TargetInUse):
+        host.open_write(disk)
+
+
+def test_writers_wait_while_it_is_frozen_and_go_on_after(host, mounted):
+    written_at = []
+
+    def write():
+        with (mounted / "file").open("wb") as file:
+            file.write(b"x")
+            os.fsync(file.fileno())
+        written_at.append(time.monotonic())
+
+    with host.frozen([str(mounted)], 20):
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.5)
+        assert written_at == []
+    writer.join(10)
+    assert written_at
+
+
+def test_the_watchdog_thaws_by_itself_and_that_is_told(host, mounted):
+    def freeze_too_long():
+        with host.frozen([str(mounted)], 0.5):
+            time.sleep(1.5)
+            (mounted / "file").write_bytes(b"not blocked any more")
+
+    with pytest.raises(FreezeExpired):
+        freeze_too_long()
