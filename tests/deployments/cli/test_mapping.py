@@ -82,3 +82,19 @@ def test_map_finds_shows_refuses_to_guess_and_maps(site):
         ("Node1_1", "Node1_4", "sample_consistency_group"),
         ("Node1_2", "Node1_5", "sample_consistency_group"),
     ]
+
+
+@pytest.mark.server
+def test_map_makes_a_global_mirror_group_where_only_one_choice_is_possible(site):
+    status, said, complaint = flashvault(site, "map", "RG1", "--remote", "--json")
+    assert status == 0, complaint
+    document = json.loads(said)
+    assert [pair["target"] for pair in document["pairs"]] == ["Node2_1", "Node2_2"]
+    assert all(pair["is_certain"] for pair in document["pairs"])
+    assert document["commands"][0].startswith("mkrcconsistgrp -name sample_remote_cg -cluster ")
+
+    status, said, complaint = flashvault(site, "map", "RG1", "--remote", "--yes")
+    assert status == 0, complaint
+    assert "inconsistent_stopped" in array(site, "lsrcconsistgrp -delim : sample_remote_cg")
+    status, said, _ = flashvault(site, "map", "RG1", "--remote", "--json")
+    assert json.loads(said)["commands"] == []
