@@ -73,10 +73,10 @@ def restore(  # noqa: PLR0913 - the form a person fills in
     asked = Asked(group, to, point, at, bucket, node, host, force)
     with run_of(group, "restore", UNDO) as run, places(group):
         plan_made, source, writers = plan(run, asked)
+        cipher = reading_cipher(asked, source, plan_made.point)
         if dry_run:
             return ended(planned(plan_made))
         approve(plan_made, approved)
-        cipher = reading_cipher(asked, source, plan_made.point)
         outcomes = [
             restore_disk.submit(
                 run,

@@ -13,7 +13,7 @@ from blocks.catalog import shelf
 from flows.endings import Ending, ended
 from tasks.limits import places
 from tasks.plan import Asked, configured, open_source
-from tasks.protection import reading_cipher
+from tasks.protection import reading_ciphers
 from tasks.results import results_of
 from tasks.run import run_of
 from tasks.steps import side_by_side
@@ -55,9 +55,10 @@ def verify(
         found = shelf.points(source, group)
         if point:
             found = [shelf.find_point(found, point_id=point)]
+        ciphers = reading_ciphers(asked, source, found, metadata_only=not deep)
         outcomes = [
-            verify_image.submit(run, each, volume, source, deep, sample, cipher)
-            for each, cipher in [(each, reading_cipher(asked, source, each)) for each in found]
+            verify_image.submit(run, each, volume, source, deep, sample, ciphers[each.id])
+            for each in found
             for volume in each.volumes
         ]
         looked = results_of(run, outcomes)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from blocks.catalog.keyring import open_cipher
-from blocks.catalog.point import RestorePoint
-from blocks.errors import StoreError
+from blocks.catalog.point import PointId, RestorePoint
+from blocks.catalog.signature import check_point
+from blocks.errors import StoreError, WrongKey
 from blocks.image.cipher import Cipher
 from blocks.policy.anomaly import assess
 from blocks.profile.model import BackupProfile, Configuration
@@ -27,7 +29,7 @@ from blocks.store.probe import Report, latest_report, probe, require, save_repor
 from tasks import reports
 from tasks.decide import Decision
 from tasks.notify import notify
-from tasks.open import bucket, secret_of
+from tasks.open import bucket
 from tasks.plan import Asked, configured
 from tasks.steps import run_log
 
@@ -96,25 +98,59 @@ def writing_cipher(wanted: Configuration, profile: BackupProfile) -> Cipher | No
 def reading_cipher(asked: Asked, source: Store, point: RestorePoint) -> Cipher | None:
     """Return what opens a restore point's images; None if they are not encrypted by us.
 
-    The secrets are the bucket's own in Prefect, or FLASHVAULT_PASSPHRASE and
-    FLASHVAULT_PRIVATE_KEY: a restore on a bare machine needs no server.
+    Raises:
+        WrongKey: as `reading_ciphers`.
+    """
+    return reading_ciphers(asked, source, [point])[point.id]
+
+
+def reading_ciphers(
+    asked: Asked, source: Store, points: Sequence[RestorePoint], *, metadata_only: bool = False
+) -> dict[PointId, Cipher | None]:
+    """Return what opens the images of each point; None where they are not encrypted by us.
+
+    The secrets are FLASHVAULT_PASSPHRASE and FLASHVAULT_PRIVATE_KEY, else the bucket's own in
+    Prefect: a restore on a bare machine needs no server.
+
+    Args:
+        asked: what a person asked for; names the bucket.
+        source: the bucket.
+        points: what is to be read.
+        metadata_only: maps are enough, which a writer's key opens as well.
 
     Raises:
-        WrongKey: nothing at hand opens the keyring.
+        WrongKey: nothing at hand opens the keyring, or only a writer's key does: said before
+            anything is written.
+        CorruptData: a point was altered, or not written by a holder of the key.
     """
-    if not point.key_ids:
-        return None
+    if not any(point.key_ids for point in points):
+        return {point.id: None for point in points}
+    passphrase, private_key = _reading_secrets(asked)
+    cipher = open_cipher(source, passphrase=passphrase, private_key=private_key)
+    if not (cipher.can_read or metadata_only):
+        raise WrongKey(
+            f"the restore points of {asked.group} are encrypted, this host's key can only write",
+            hint=f"Set {_PASSPHRASE} or {_PRIVATE_KEY} to a reader's, for this run only.",
+        )
+    for point in points:
+        if point.key_ids and not os.environ.get(_ACCEPT_UNSIGNED):
+            check_point(cipher, point)
+    return {
+        point.id: cipher.for_key(point.key_ids[0]) if point.key_ids else None for point in points
+    }
+
+
+def _reading_secrets(asked: Asked) -> tuple[str, str]:
     passphrase, private_key = os.environ.get(_PASSPHRASE, ""), os.environ.get(_PRIVATE_KEY, "")
     wanted = configured(asked)
     name = asked.bucket or (wanted.profile(asked.group).bucket_name if wanted else "")
-    if wanted is not None and name and "://" not in name:
-        block = bucket(wanted, name)
-        passphrase = passphrase or block.passphrase.get_secret_value()
-        private_key = private_key or block.private_key.get_secret_value()
-    else:
-        passphrase = passphrase or secret_of(name, "PASSPHRASE")
-    cipher = open_cipher(source, passphrase=passphrase, private_key=private_key)
-    return cipher.for_key(point.key_ids[0])
+    if wanted is None or "://" in name:
+        return passphrase, private_key
+    block = bucket(wanted, name)
+    return (
+        passphrase or block.passphrase.get_secret_value(),
+        private_key or block.private_key.get_secret_value(),
+    )
 
 
 def watch(
@@ -145,6 +181,8 @@ def watch(
 
 _PASSPHRASE = "FLASHVAULT_PASSPHRASE"  # noqa: S105 - the name of a variable
 _PRIVATE_KEY = "FLASHVAULT_PRIVATE_KEY"
+_ACCEPT_UNSIGNED = "FLASHVAULT_ACCEPT_UNSIGNED"
+"""Set it to read points that nobody signed, such as those rebuilt from images alone."""
 
 
 def _changed_settings(wanted: Configuration, profile: BackupProfile) -> list[str]:

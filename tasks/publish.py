@@ -15,7 +15,8 @@ from typing import Any
 from blocks.catalog import shelf
 from blocks.catalog.claims import begin_intent, end_intent, read_intents
 from blocks.catalog.point import Kind, RestorePoint, StoredObject, image_folder
-from blocks.errors import BrokenChain, ObjectMissing
+from blocks.catalog.signature import check_point, sign_point
+from blocks.errors import BrokenChain, CorruptData, ObjectMissing
 from blocks.image.digest import maps_digest
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.store.base import Store
@@ -23,7 +24,7 @@ from tasks.capture import CapturedVolume, settings_of
 from tasks.decide import Decision
 from tasks.open import configuration, store
 from tasks.preflight import Seen
-from tasks.protection import profile_store
+from tasks.protection import profile_store, writing_cipher
 from tasks.run import Run
 from tasks.snapshot import Snapshot
 from tasks.steps import CONTROL_S, run_log, step
@@ -40,6 +41,7 @@ def claim(run: Run, wanted: Configuration, profile: BackupProfile, decision: Dec
     """
     run.check()
     bucket = profile_store(wanted, profile)
+    decision = _trusted(wanted, profile, decision)
     run.journal.made(CLAIMED, bucket=profile.bucket_name, group=profile.name, run=run.id)
     try:
         begin_intent(bucket, profile.name, run.id, parent=decision.parent)
@@ -47,6 +49,19 @@ def claim(run: Run, wanted: Configuration, profile: BackupProfile, decision: Dec
         run_log().warning("no incremental on %s: %s", decision.parent and decision.parent.id, error)
         decision = decision.as_full(str(error))
         begin_intent(bucket, profile.name, run.id)
+    return decision
+
+
+def _trusted(wanted: Configuration, profile: BackupProfile, decision: Decision) -> Decision:
+    """Let go of a parent that is not as a holder of the key has written it."""
+    cipher = writing_cipher(wanted, profile)
+    if cipher is None or decision.parent is None or not decision.parent.key_ids:
+        return decision
+    try:
+        check_point(cipher, decision.parent)
+    except CorruptData as error:
+        run_log().warning("no incremental: %s", error)
+        return decision.as_full(str(error))
     return decision
 
 
@@ -86,6 +101,8 @@ def publish(
         key_ids=how.cipher.key_ids if how.cipher else (),
         tool_version=version("flashvault"),
     )
+    if how.cipher is not None:
+        point = sign_point(how.cipher, point)
     bucket = profile_store(wanted, profile)
     committed = shelf.publish(bucket, point)
     run_log().info(

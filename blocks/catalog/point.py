@@ -99,6 +99,9 @@ class RestorePoint(_Document):
     digest_algorithm: Literal["blake3", "blake3-keyed", "sha256"] = "blake3"
     key_ids: tuple[str, ...] = ()
     tool_version: str
+    signature: Digest | None = Field(
+        default=None, description="with ENCRYPTION=CLIENT: by a holder of the key (`signature`)"
+    )
 
     @property
     def size_bytes(self) -> int:
