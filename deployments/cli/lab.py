@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from blocks.errors import ConfigError
+from deployments.cli.fault import fault
 from deployments.cli.output import err, out, print_json, reported_errors
 from deployments.lab import site as sites
 from deployments.lab.site import Site
@@ -26,6 +27,7 @@ lab = typer.Typer(no_args_is_help=True, help="The whole system on this machine: 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
+    lab.add_typer(fault, name="fault")
     app.add_typer(lab, name="lab")
 
 

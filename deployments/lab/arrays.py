@@ -40,18 +40,23 @@ class Arrays:
         )
         self.network = Network()
         self.systems = self.network.systems
-        self._shown: dict[str, set[str]] = {}
+        self._is_wiring = False
+        self._kept: dict[str, str] = {}
         for path in sorted((self.directory / "state").glob("array-*.json")):
             self._add(load(json.loads(path.read_text())))
+        outages = self.directory / "state" / "network.json"
+        if outages.exists():
+            self.network.restore(json.loads(outages.read_text()))
 
     def _add(self, state: ArrayState) -> System:
         system = System(state, self.shelf, self.clock, self.lock, network=self.network)
-        system.changed = self.changed
+        system.changed = lambda: self.changed()
         self.systems[state.name] = system
         return system
 
     def wire(self, groups: list[wiring.Group], size_bytes: int) -> None:
         """Make the lab's arrays as the Redpaper's example has them."""
+        self._is_wiring = True
         for name, (number, prefix) in wiring.ARRAYS.items():
             system = self._add(ArrayState(name, number, prefix))
             for node in [*wiring.NODES, wiring.LINUX_HOST]:
@@ -61,6 +66,7 @@ class Arrays:
         remote.add_partner(far, near)
         for group in groups:
             self._wire_group(group, size_bytes)
+        self._is_wiring = False
         self.changed()
 
     def _wire_group(self, group: wiring.Group, size_bytes: int) -> None:
@@ -78,10 +84,25 @@ class Arrays:
 
     def changed(self) -> None:
         """Write down the state and show hosts what they may see now."""
+        if self._is_wiring:
+            return
         with self.lock:
             for name, system in self.systems.items():
-                _write(self.directory / "state" / f"array-{name}.json", system.state)
+                self._keep(f"array-{name}.json", dataclasses.asdict(system.state))
+            self._keep("network.json", self.network.outages())
             self.show_devices(wiring.LINUX_HOST)
+
+    def _keep(self, name: str, document: object) -> None:
+        """Write a file of the state, if it would be another one than last time."""
+        text = json.dumps(document)
+        if self._kept.get(name) == text:
+            return
+        path = self.directory / "state" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(text)
+        os.replace(draft, path)
+        self._kept[name] = text
 
     def link(self, *, is_up: bool) -> None:
         """Cut every link between arrays, or join them all again."""
@@ -91,6 +112,7 @@ class Arrays:
                 names = list(self.systems)
                 self.network.cut |= {frozenset({a, b}) for a in names for b in names if a != b}
             self.tick()
+            self.changed()
 
     def power(self, name: str, *, is_on: bool) -> None:
         """Switch an array on or off; without power it copies nothing any more."""
@@ -139,13 +161,6 @@ def show(system: System, volume: str, *hosts: str) -> None:
     """Map a volume to hosts."""
     for host in hosts:
         run(system, "mkvdiskhostmap", "-force", "-host", host, volume)
-
-
-def _write(path: Path, state: ArrayState) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(dataclasses.asdict(state)))
-    os.replace(draft, path)
 
 
 def load(document: dict[str, object]) -> ArrayState:

@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployments.lab import wiring
+from deployments.lab import faults, wiring
 from deployments.lab.arrays import Arrays
 from deployments.lab.filters import FILTERS
 from deployments.lab.keys import Keys
@@ -58,6 +59,7 @@ def array_shell(system: System) -> Callable[[str, Io], int]:
             system.faults.login_refused -= 1
             streams.say(f"CMMVC7017E {TEXTS['CMMVC7017E']}\n")
             return 1
+        time.sleep(system.state.timings.command_s)
         return run_line(line, lookup, streams)
 
     return execute
@@ -87,12 +89,17 @@ class Daemon:
         """Open every SSH server and the control door."""
         public = [self.keys.public("id_ed25519")]
         for name, system in self.arrays.systems.items():
-            door = Door(USER, public, self.keys.secret(name))
-            key = self.keys.private(f"host_{name}")
-            self._serve(SshServer(name, key, door, array_shell(system), Limits()))
+            if not system.is_dead:
+                self._serve_array(name)
         for name, machine in self.nodes.machines.items():
             key = self.keys.private(f"host_{name}")
             self._serve(SshServer(name, key, Door("root", public), machine.run, NODE_LIMITS))
+
+    def _serve_array(self, name: str) -> None:
+        door = Door(USER, [self.keys.public("id_ed25519")], self.keys.secret(name))
+        key = self.keys.private(f"host_{name}")
+        shell = array_shell(self.arrays.systems[name])
+        self._serve(SshServer(name, key, door, shell, Limits()))
 
     def _serve(self, server: SshServer) -> None:
         server.port = int(self._ports().get(server.name, 0))
@@ -144,35 +151,24 @@ class Daemon:
                     request = json.loads(stream.readline())
                     known = hmac.compare_digest(request.pop("token", ""), token)
                     answer = self.act(request) if known else {"error": "wrong token"}
-                except (ValueError, KeyError, TypeError, OSError) as error:
+                except ValueError as error:
+                    answer = {"error": str(error)}
+                except (KeyError, TypeError, OSError) as error:
                     answer = {"error": f"{type(error).__name__}: {error}"}
                 with contextlib.suppress(OSError):
                     stream.write(json.dumps(answer).encode() + b"\n")
 
     def act(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one control request.
+        """Carry out one control request (see `faults`)."""
+        return faults.act(self, request)
 
-        `link` cuts or joins all arrays (`up`); `array` switches one off or on (`name`, `up`);
-        `speed` sets how many times faster than real every copy of an array is (`name`, `factor`).
-        """
-        match request.get("action"):
-            case "link":
-                self.arrays.link(is_up=request["up"])
-            case "array":
-                self._power(request["name"], is_on=request["up"])
-            case "speed":
-                self.arrays.systems[request["name"]].state.timings.speed = float(request["factor"])
-        return {"ok": True, "sessions": {n: s.sessions for n, s in self.servers.items()}}
-
-    def _power(self, name: str, *, is_on: bool) -> None:
+    def power(self, name: str, *, is_on: bool) -> None:
         """Switch an array off, with all it was about to say, or on again."""
+        was_dead = self.arrays.systems[name].is_dead
         self.arrays.power(name, is_on=is_on)
-        if is_on:
-            door = Door(USER, [self.keys.public("id_ed25519")], self.keys.secret(name))
-            system = self.arrays.systems[name]
-            key = self.keys.private(f"host_{name}")
-            self._serve(SshServer(name, key, door, array_shell(system), Limits()))
-        else:
+        if is_on and was_dead:
+            self._serve_array(name)
+        elif not is_on:
             self.servers[name].stop()
 
 

@@ -83,7 +83,17 @@ def start(directory: Path, keys: Keys, register: Register, bucket: str) -> Objec
     ]
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = register.start("s3", words, environment)
-    return ObjectStore(f"http://127.0.0.1:{port}", ACCESS_KEY, secret_key, REGION, process)
+    door = free_port()
+    file = fault_file(directory)
+    file.unlink(missing_ok=True)
+    module = [sys.executable, "-m", "deployments.lab.s3_proxy", str(door), str(port), str(file)]
+    register.start("s3-door", module, environment)
+    return ObjectStore(f"http://127.0.0.1:{door}", ACCESS_KEY, secret_key, REGION, process)
+
+
+def fault_file(directory: Path) -> Path:
+    """Return the file that says what the object store suffers."""
+    return directory / "run" / "s3-fault.json"
 
 
 def wait(store: ObjectStore, bucket: str, directory: Path, limit_s: float = 60) -> None:

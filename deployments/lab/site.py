@@ -364,6 +364,8 @@ def down(directory: Path, *, purge: bool = False) -> list[str]:
     The volumes and the bucket stay for the next `up`, unless `purge` removes the directory.
     """
     directory = directory.absolute()
+    if not (directory / "lab.json").exists():
+        return []  # no lab: nothing to stop, and nothing of ours to write there
     stopped = Register(directory).stop()
     (directory / "site.json").unlink(missing_ok=True)
     (directory / "run" / "daemon.json").unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import datetime
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from deployments.lab.svc import about, flashcopy, mirror, remote, volumes
 from deployments.lab.svc.commands import COMMANDS, Done, parse
@@ -59,6 +60,17 @@ class Network:
         """Say whether two arrays reach one another."""
         pair = frozenset({first.state.name, second.state.name})
         return not (first.is_dead or second.is_dead or pair in self.cut)
+
+    def outages(self) -> dict[str, list[Any]]:
+        """Return what is broken, as it is kept."""
+        dead = [name for name, system in self.systems.items() if system.is_dead]
+        return {"cut": sorted(sorted(pair) for pair in self.cut), "dead": dead}
+
+    def restore(self, outages: dict[str, list[Any]]) -> None:
+        """Break what was broken when `outages` was asked."""
+        self.cut = {frozenset(pair) for pair in outages["cut"]}
+        for name in outages["dead"]:
+            self.systems[name].is_dead = True
 
 
 @dataclass
