@@ -178,6 +178,8 @@ class CertificateRefused(StoreError):
 class ObjectChanged(StoreError):
     """The object is not the one that was pinned, or a key that must be new exists."""
 
+    hint = "Somebody replaced it: find out who writes to this bucket, and restore another point."
+
 
 class StoreUnavailable(StoreError):
     """No answer, a 5xx, throttled or truncated: it says nothing about the data."""

@@ -25,7 +25,7 @@ from blocks.image.map import Page
 from blocks.image.restore import Fetch, FrameReader, Piece, plan_fetches
 from blocks.store.base import Store
 from tasks.restoring import Journal, Restorer, bounded_pool, workers_for
-from tasks.transfer import Progress, load_page
+from tasks.transfer import Pins, Progress, load_page
 
 READ_BACK_EXTENTS = 64
 
@@ -111,9 +111,8 @@ def restore_volume(
     done = Journal(journal, map_digest=image.map_digest, extent_count=geometry.extent_count)
     work = Restorer(
         FrameReader(geometry, digester, volume=image.uid, cipher=cipher),
-        store,
         writer,
-        etags={item.key: item.etag for item in objects},
+        pins=Pins(store, objects),
         journal=done,
         stop=stop,
         progress=progress,
@@ -201,7 +200,7 @@ def read_range(
     if not length:
         return b""
     reader = FrameReader(geometry, digester_of(cipher), volume=image.uid, cipher=cipher)
-    etags = {item.key: item.etag for item in objects}
+    pins = Pins(store, objects)
     low, high = offset // geometry.extent_bytes, (offset + length - 1) // geometry.extent_bytes
     start = low * geometry.extent_bytes
     plain = bytearray(geometry.plain_bytes(low, high - low + 1))
@@ -213,7 +212,7 @@ def read_range(
         skip = np.ones(count, dtype=np.bool_)
         skip[max(low - first, 0) : high - first + 1] = False
         for fetch in plan_fetches(page, first, skip=skip):
-            for found, at, data in _proven(reader, store, etags, fetch, page, first):
+            for found, at, data in _proven(reader, pins, fetch, page, first):
                 place = found * geometry.extent_bytes - start
                 _overlay(plain, place, data, at)
     return bytes(plain[offset - start : offset - start + length])
@@ -238,7 +237,7 @@ class _Looker:
     ) -> None:
         self._image = image
         self._objects = {item.key: item for item in objects}
-        self._etags = {item.key: item.etag for item in objects}
+        self._pins = Pins(store, objects)
         self._store = store
         self._stop = stop
         self._progress = progress
@@ -309,9 +308,9 @@ class _Looker:
             single = Fetch(fetch.key, piece.offset, piece.length, (piece,))
             count = sum(extents for _, extents in piece.wanted)
             try:
-                for _ in _proven(self._reader, self._store, self._etags, single, page, page_first):
+                for _ in _proven(self._reader, self._pins, single, page, page_first):
                     pass
-            except (CorruptData, ObjectMissing, ObjectChanged, KeyError) as error:
+            except (CorruptData, ObjectMissing, ObjectChanged) as error:
                 self._note(fetch.key, piece.offset, piece.length, str(error))
             with self._lock:
                 self.checked_extents += count
@@ -356,21 +355,20 @@ def _is_known_bad(work: Restorer, offset: int, geometry: Geometry) -> bool:
 
 def _proven(
     reader: FrameReader,
-    store: Store,
-    etags: dict[str, str],
+    pins: Pins,
     fetch: Fetch,
     page: Page,
     page_first: int,
 ) -> Iterator[tuple[int, int, memoryview]]:
     """Yield (first extent, count, bytes) of a read, each compared with the map; read twice."""
-    data = memoryview(store.get_range(fetch.key, fetch.offset, fetch.length, etag=etags[fetch.key]))
+    data = memoryview(pins.read(fetch.key, fetch.offset, fetch.length))
     for piece in fetch.pieces:
         at = piece.offset - fetch.offset
         part = data[at : at + piece.length]
         try:
             found = list(_compared(reader, fetch.key, piece, part, page, page_first))
         except CorruptData:
-            again = store.get_range(fetch.key, piece.offset, piece.length, etag=etags[fetch.key])
+            again = pins.read(fetch.key, piece.offset, piece.length)
             part = memoryview(again)
             found = list(_compared(reader, fetch.key, piece, part, page, page_first))
         yield from found

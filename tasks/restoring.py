@@ -21,8 +21,7 @@ from blocks.host.base import Writer
 from blocks.image.extents import Digests, Geometry, Mask, Sieve, runs_of
 from blocks.image.map import Page
 from blocks.image.restore import Extents, Fetch, FrameReader, Piece, plan_fetches, zero_runs
-from blocks.store.base import Store
-from tasks.transfer import Progress
+from tasks.transfer import Pins, Progress
 
 log = logging.getLogger(__name__)
 
@@ -90,21 +89,19 @@ class Restorer:
     def __init__(
         self,
         reader: FrameReader,
-        store: Store,
         writer: Writer,
         *,
-        etags: dict[str, str],
+        pins: Pins,
         journal: Journal,
         stop: threading.Event,
         progress: Progress,
         allow_bad: bool,
     ) -> None:
-        """Prepare; `etags` pins each object."""
+        """Prepare; `pins` reads the objects."""
         self._reader = reader
         self._geometry: Geometry = reader.geometry
-        self._store = store
         self._writer = writer
-        self._etags = etags
+        self._pins = pins
         self._journal = journal
         self._stop = stop
         self._progress = progress
@@ -227,7 +224,7 @@ class Restorer:
         raise AssertionError("unreachable")
 
     def _read(self, key: str, offset: int, length: int) -> Any:
-        data = self._store.get_range(key, offset, length, etag=self._etags[key])
+        data = self._pins.read(key, offset, length)
         self._progress.add(stored_bytes=length)
         with self._lock:
             self.read_bytes += length

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from blocks.catalog.point import PageRef, StoredObject
-from blocks.errors import CorruptData, ObjectMissing, StoreError
+from blocks.errors import CorruptData, ObjectChanged, ObjectMissing, StoreError
 from blocks.image.cipher import Cipher
 from blocks.image.digest import Digester
 from blocks.image.map import Page, unpack_page
 from blocks.image.segments import Part
-from blocks.store.base import ObjectInfo, PartInfo, Store, Upload, UploadInfo
+from blocks.store.base import Buffer, ObjectInfo, PartInfo, Store, Upload, UploadInfo
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -267,6 +270,47 @@ def _stored(info: ObjectInfo, part: Part) -> StoredObject:
     )
 
 
+class Pins:
+    """Reads ranges of objects, each pinned to one version of its object from first to last.
+
+    The pin is the ETag the restore point recorded. Where the store has another (a bucket that was
+    copied gives its objects new ones), the object of the same size that is there now is pinned
+    instead: the digests of the map, not the ETag, prove what is read.
+    """
+
+    def __init__(self, store: Store, objects: Sequence[StoredObject]) -> None:
+        self._store = store
+        self._recorded = {stored.key: stored for stored in objects}
+        self._etags = {stored.key: stored.etag for stored in objects}
+        self._lock = threading.Lock()
+
+    def read(self, key: str, offset: int, length: int) -> Buffer:
+        """Read a range.
+
+        Raises:
+            ObjectChanged: the object is of another size, or changed while it was read.
+            ObjectMissing: it is gone, or the restore point does not list it.
+        """
+        if key not in self._recorded:
+            raise ObjectMissing(f"the restore point does not list {key}")
+        try:
+            return self._store.get_range(key, offset, length, etag=self._etags[key])
+        except ObjectChanged as error:
+            self._pin_anew(key, error)
+        return self._store.get_range(key, offset, length, etag=self._etags[key])
+
+    def _pin_anew(self, key: str, error: ObjectChanged) -> None:
+        with self._lock:
+            recorded = self._recorded[key]
+            if self._etags[key] != recorded.etag:
+                raise error  # it changed again, under our hands
+            found = self._store.head(key)
+            if found.size_bytes != recorded.size_bytes:
+                raise error
+            log.warning("%s is not the version that was stored: its digests decide", key)
+            self._etags[key] = found.etag
+
+
 def load_page(store: Store, ref: PageRef, cipher: Cipher | None) -> Page:
     """Read a page of a map, and prove it.
 
@@ -275,9 +319,12 @@ def load_page(store: Store, ref: PageRef, cipher: Cipher | None) -> Page:
         StoreError: the store did not answer with it.
     """
     stored = ref.object
-    data = store.get(stored.key, etag=stored.etag)
-    if not _is_recorded(stored, data):
+    try:
         data = store.get(stored.key, etag=stored.etag)
+    except ObjectChanged:
+        data = store.get(stored.key)  # its digest decides: see `Pins`
+    if not _is_recorded(stored, data):
+        data = store.get(stored.key)
         if not _is_recorded(stored, data):
             raise CorruptData(f"{stored.key}: the digest is not the recorded one")
     plain = data if cipher is None else cipher.open_document(stored.key, data)

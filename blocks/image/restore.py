@@ -174,7 +174,12 @@ class FrameReader:
         payload = data[FRAME_HEADER_BYTES : piece.length]
         frame = open_frame(header, payload, self._opener(key), self._volume)
         plain_bytes = self.geometry.plain_bytes(piece.first_extent, piece.extent_count)
-        return self._codec().decode(frame, plain_bytes)
+        try:
+            return self._codec().decode(frame, plain_bytes)
+        except CorruptData as error:
+            last = piece.first_extent + piece.extent_count - 1
+            where = f"extents {piece.first_extent} to {last}"
+            raise CorruptData(f"{key}: {where} are damaged: {error}") from error
 
     def digests(self, plain: memoryview) -> Digests:
         """Return the digests of consecutive extents."""

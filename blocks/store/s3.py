@@ -492,12 +492,13 @@ def _when(answer: Mapping[str, Any]) -> datetime:
 
 def _translate(error: Exception, key: str, url: str, *, is_head: bool) -> Exception:
     """Return the error of our tree for what an SDK raised; both SDKs name theirs alike."""
+    where = f"{url}/{key}" if key else url
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         fault = response.get("Error", {})
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code = str(fault.get("Code", ""))
-        message = f"{key or url}: {fault.get('Message') or error} ({code or status})"
+        message = f"{where}: {fault.get('Message') or error} ({code or status})"
         # An answer to HEAD has no body: a bare 404 is all a store can say there.
         if is_head and status == 404 and code in {"404", "NoSuchKey", "NotFound"}:
             return ObjectMissing(f"{url} has no object {key}")
@@ -512,8 +513,8 @@ def _translate(error: Exception, key: str, url: str, *, is_head: bool) -> Except
         isinstance(error, OSError)
     ):
         if name in {"ParamValidationError", "UnknownParameterError"}:
-            return StoreError(f"{key or url}: {error}")
-        return StoreUnavailable(f"{key or url}: {error}")
+            return StoreError(f"{where}: {error}")
+        return StoreUnavailable(f"{where}: {error}")
     return error
 
 
