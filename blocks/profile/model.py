@@ -23,7 +23,9 @@ from blocks.profile.base import C, Configured, Fault, did_you_mean, reason
 from blocks.profile.retention import RetentionText
 from blocks.units import KIB, MIB
 
-RESERVED_GROUPS = frozenset({"points", "claims", "journal", "maps", "keys", "marks", "README.txt"})
+RESERVED_GROUPS = frozenset(
+    {"points", "claims", "journal", "maps", "keys", "keyring", "marks", "probe", "README.txt"}
+)
 """Top-level names of the bucket's layout, which no resource group may have."""
 
 
