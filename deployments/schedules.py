@@ -80,7 +80,7 @@ def wanted_deployments(configuration: Configuration) -> list[Wanted]:
         if profile.method == Method.CLOUD:
             found.extend(_cloud(profile))
         else:
-            found.append(_sync(profile))
+            found.extend([_sync(profile), *_moves(profile)])
     return found
 
 
@@ -150,6 +150,26 @@ def _sync(profile: BackupProfile) -> Wanted:
         {"profile": profile.name},
         (Tick("sync", every=every),),
     )
+
+
+def _moves(profile: BackupProfile) -> list[Wanted]:
+    """Return what a person starts: each shows its plan, and waits for an approval in the UI."""
+    what = {
+        "failover": "Makes the second site's copy the production, the first being lost.",
+        "failback": "Brings the production home: copies back, then swaps the roles.",
+        "switch": "Swaps the sites' roles while both are well.",
+    }
+    return [
+        Wanted(
+            f"{profile.name}-{move}",
+            f"flows.failover.{move}",
+            does,
+            {"group": profile.name},
+            tags=_tags(profile, move),
+            pool=RESTORE_POOL,
+        )
+        for move, does in what.items()
+    ]
 
 
 def full_ticks(profile: BackupProfile) -> tuple[Tick, ...]:

@@ -52,7 +52,7 @@ def failover(
         allow_split: the other array is alive, and a person sees to it that nobody writes there.
     """
     wanted, asked = _asked(group)
-    with run_of(f"{group} remote", "failover", UNDO) as run:
+    with run_of(f"{group} takeover", "failover", UNDO) as run:
         surveyed = survey(run, wanted, asked)
         plan = plan_takeover(surveyed, Move.FAILOVER, allow_split=allow_split)
         return _move(run, wanted, asked, surveyed, plan, dry_run=dry_run, approved=approved)
@@ -68,7 +68,7 @@ def switch(group: str, dry_run: bool = False, approved: bool = False) -> Any:
         approved: a person has seen the plan. If not, the run pauses and asks in the UI.
     """
     wanted, asked = _asked(group)
-    with run_of(f"{group} remote", "switch", UNDO) as run:
+    with run_of(f"{group} takeover", "switch", UNDO) as run:
         surveyed = survey(run, wanted, asked)
         plan = plan_takeover(surveyed, Move.SWITCH)
         return _move(run, wanted, asked, surveyed, plan, dry_run=dry_run, approved=approved)
@@ -93,7 +93,7 @@ def failback(
             continues where it is.
     """
     wanted, asked = _asked(group)
-    with run_of(f"{group} remote", "failback", UNDO) as run:
+    with run_of(f"{group} takeover", "failback", UNDO) as run:
         surveyed = survey(run, wanted, asked)
         plan = plan_takeover(surveyed, Move.FAILBACK, keep_home=keep_home)
         if dry_run or not plan.is_waiting:

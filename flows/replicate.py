@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import flow
 
+from blocks.errors import GroupBusy
 from blocks.policy.replication import Condition, Health, Memory, Transition
 from blocks.policy.takeover import Move
 from blocks.profile.model import BackupProfile, Configuration, Method
@@ -19,11 +20,11 @@ from flows.approval import approve_move
 from flows.endings import Ending, ended, skipped
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import Poll, check, look
-from tasks.remote_memory import recall
+from tasks.remote_memory import recall, remember
 from tasks.replication import (
     health_document,
     is_check_due,
-    record,
+    judged,
     report_health,
     tell,
     watched,
@@ -64,11 +65,33 @@ def replicate(
     asked = wanted.profile(profile, method=Method.REMOTE_STORAGE)
     if not asked.enabled:
         return ended(skipped(profile, "the profile is disabled (ENABLE_BACKUP=no)"))
-    with run_of(f"{profile} remote", "replicate", UNDO) as run:
-        started = _start(run, wanted, asked, resync, approved) if start or resync else ""
-        seen = _poll(run, wanted, asked)
-        if watch_s and seen.health.condition is Condition.COPYING:
-            seen = _watch(run, wanted, asked, seen, watch_s)
+    try:
+        with run_of(f"{profile} remote", "replicate", UNDO) as run:
+            return _replicate(
+                run, wanted, asked, start=start, resync=resync, approved=approved, watch_s=watch_s
+            )
+    except GroupBusy as busy:
+        # Another poll is under way, or watches a copy: it tells what there is to tell.
+        return ended(skipped(profile, str(busy)))
+
+
+def _replicate(
+    run: Run,
+    wanted: Configuration,
+    asked: BackupProfile,
+    *,
+    start: bool,
+    resync: bool,
+    approved: bool,
+    watch_s: float,
+) -> Any:
+    poll, started = look(run, wanted, asked), ""
+    if resync or (start and would_start(poll)):
+        started = _start(run, wanted, asked, resync=resync, approved=approved)
+        poll = look(run, wanted, asked)
+    seen = _judged(run, wanted, asked, poll)
+    if watch_s and seen.health.condition is Condition.COPYING:
+        seen = _watch(run, wanted, asked, seen, watch_s)
     document = {
         **health_document(asked, seen.poll, seen.health, seen.memory, seen.told),
         "started": started,
@@ -76,7 +99,7 @@ def replicate(
     return ended(
         Ending(
             outcome=str(seen.health.condition).replace(" ", "_"),
-            summary=f"{profile}: {seen.health.why}",
+            summary=f"{asked.name}: {seen.health.why}",
             report=document,
             markdown=report_health(asked, document, seen.health, seen.told),
         )
@@ -94,29 +117,34 @@ class Seen:
 
 
 def _start(
-    run: Run, wanted: Configuration, asked: BackupProfile, resync: bool, approved: bool
+    run: Run, wanted: Configuration, asked: BackupProfile, *, resync: bool, approved: bool
 ) -> str:
     """Start a copy that has stopped, where that is safe or was asked for; say what was done."""
-    if not would_start(look(run, wanted, asked)):
-        return ""
-    surveyed = survey(run, wanted, asked)
-    plan = plan_takeover(surveyed, Move.RESYNC if resync else Move.START)
-    if resync:
-        refuse_unless_possible(plan)
-        text = move_markdown(move_document(asked, plan, surveyed))
-        approve_move(asked.name, plan.move, text, approved)
-    if plan.refusal:
-        return f"not started: {plan.refusal}. {plan.hint}"
-    carry_out(run, wanted, asked, plan)
-    return f"started: {plan.overwrites or 'the copy goes on where it stopped'}"
+    try:
+        with run_of(f"{asked.name} takeover", "start", UNDO):
+            surveyed = survey(run, wanted, asked)
+            plan = plan_takeover(surveyed, Move.RESYNC if resync else Move.START)
+            if resync:
+                refuse_unless_possible(plan)
+                text = move_markdown(move_document(asked, plan, surveyed))
+                approve_move(asked.name, plan.move, text, approved)
+            if plan.refusal:
+                return f"not started: {plan.refusal}. {plan.hint}"
+            if plan.order is None:
+                return ""
+            carry_out(run, wanted, asked, plan)
+            return f"started: {plan.overwrites or 'the copy goes on where it stopped'}"
+    except GroupBusy as busy:
+        return f"not started: {busy}"
 
 
-def _poll(run: Run, wanted: Configuration, asked: BackupProfile) -> Seen:
-    poll = look(run, wanted, asked)
+def _judged(run: Run, wanted: Configuration, asked: BackupProfile, poll: Poll) -> Seen:
+    """Judge a poll and tell what is new: remembered once told, so that no alarm is lost."""
     memory = recall(asked.name)
     checked = check(run, wanted, asked, poll) if is_check_due(memory, poll) else None
-    health, memory, told = record(asked, memory, poll, checked)
+    health, memory, told = judged(asked, memory, poll, checked)
     tell(asked, health, told)
+    remember(asked.name, memory)
     return Seen(poll, health, memory, told)
 
 
@@ -131,6 +159,6 @@ def _watch(
             counters.move_to(seen.health.progress)
             run.stop.wait(min(WATCH_POLL_S, watch_s / 20))
             run.check()
-            seen = _poll(run, wanted, asked)
+            seen = _judged(run, wanted, asked, look(run, wanted, asked))
             told = (*told, *seen.told)
     return Seen(seen.poll, seen.health, seen.memory, told)

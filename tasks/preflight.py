@@ -14,6 +14,7 @@ from tasks.open import array, host
 from tasks.owner import Owner, find_owner
 from tasks.protection import check_store, profile_store, writing_cipher
 from tasks.run import Run
+from tasks.snapshot_source import snapshot_source
 from tasks.steps import CONTROL_S, run_log, step
 
 
@@ -84,8 +85,8 @@ def preflight(run: Run, wanted: Configuration, profile: BackupProfile) -> Seen:
 
 
 def read_pairs(wanted: Configuration, profile: BackupProfile) -> tuple[str, tuple[Pair, ...]]:
-    """Ask the first storage system of the profile for the group's mappings and their volumes."""
-    system = profile.storage_names[0]
+    """Ask the storage system that hosts write to for the group's mappings and their volumes."""
+    system = snapshot_source(wanted, profile)
     with array(wanted, system) as client:
         mappings = FlashCopyGroup(client, profile.replicated_resources).mappings()
         volumes = {volume.id: volume for volume in client.lsvdisk()}

@@ -29,7 +29,7 @@ from tasks.lag_chart import as_image, lag_chart
 from tasks.notify import Severity, notify
 from tasks.progress import published
 from tasks.remote_look import Checked, Poll
-from tasks.remote_memory import Sample, append_history, remember
+from tasks.remote_memory import Sample, append_history
 from tasks.steps import run_log
 
 CHECK_EVERY = timedelta(hours=1)
@@ -53,10 +53,10 @@ def is_check_due(memory: Memory, poll: Poll) -> bool:
     )
 
 
-def record(
+def judged(
     profile: BackupProfile, memory: Memory, poll: Poll, checked: Checked | None
 ) -> tuple[Health, Memory, tuple[Transition, ...]]:
-    """Judge a poll and remember it: what is returned as told is told by nobody else."""
+    """Judge a poll: its health, the memory to keep, and what is to be told."""
     if checked is not None:
         memory = memory.model_copy(
             update={
@@ -77,7 +77,6 @@ def record(
     if memory.faults:
         health = replace(health, notes=(*health.notes, *memory.faults))
     memory, told = follow(memory, health)
-    remember(profile.name, memory)
     return health, memory, told
 
 

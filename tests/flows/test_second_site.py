@@ -1,0 +1,443 @@
+"""The flows of the second site over two simulated arrays, without network, server or waiting."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from blocks.errors import GroupBusy, HostError, Refused, SvcStateError, Unreachable
+from blocks.host.base import Disk, GroupState
+from blocks.profile.base import parse
+from blocks.profile.model import BackupProfile, Configuration, Node
+from blocks.runner import Completed
+from blocks.svc.client import SvcClient
+from deployments.lab import wiring
+from deployments.lab.arrays import Arrays
+from flows import failover as moves
+from flows import replicate as watching
+from tasks import remote_look, replication, sites, snapshot_source, takeover
+from tasks.journal import GroupLock
+
+GROUP = "sample_remote_cg"
+PAIRS = [("Node1_1", "Node2_1"), ("Node1_2", "Node2_2")]
+COPY_S = 1.0
+MIB = 1024 * 1024
+
+
+@dataclass
+class HandClock:
+    at: float = field(default_factory=time.time)
+
+    def now(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class Wire:
+    """Carries command lines to a simulated array; none to one without power."""
+
+    address = "wire"
+
+    def __init__(self, system, lines) -> None:
+        self.system, self.lines = system, lines
+
+    def run(self, command, *, timeout_s=60.0, stdin=None) -> Completed:
+        if self.system.is_dead:
+            raise Unreachable(f"no route to {self.system.state.name}")
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+        self.lines.append((self.system.state.name, words))
+        output = self.system.run(words)
+        return Completed(output.status, output.stdout, output.stderr)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Machine:
+    """A node that sees one array's volumes."""
+
+    name: str
+    disk_list: list[Disk]
+    state: GroupState = GroupState.OFFLINE
+    is_alive: bool = True
+    imported: dict[str, list[str]] = field(default_factory=dict)
+
+    def group_state(self, group: str) -> GroupState:
+        if not self.is_alive:
+            raise Unreachable(f"no route to {self.name}")
+        return self.state
+
+    def disks(self) -> list[Disk]:
+        return self.disk_list
+
+    discover = disks
+
+    def open_read(self, disk: Disk):
+        return self
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def import_group(self, name: str, disks, *, major=None) -> None:
+        self.imported[name] = [disk.name for disk in disks]
+
+
+@dataclass
+class Bench:
+    arrays: Arrays
+    clock: HandClock
+    wanted: Configuration
+    machines: dict[str, Machine]
+    lines: list = field(default_factory=list)
+    told: list = field(default_factory=list)
+
+    def ask(self, line: str, name: str = "storage1") -> str:
+        output = self.arrays.systems[name].run(line.split(" "))
+        assert output.status == 0, output.stderr
+        return output.stdout
+
+    def configure(self) -> None:
+        self.ask(f"mkrcconsistgrp -name {GROUP} -cluster storage2")
+        for master, aux in PAIRS:
+            words = f"-master {master} -aux {aux} -cluster storage2 -consistgrp {GROUP} -global"
+            self.ask(f"mkrcrelationship {words}")
+
+    def synchronize(self) -> None:
+        self.configure()
+        self.ask(f"startrcconsistgrp {GROUP}")
+        self.clock.sleep(COPY_S)
+        assert self.poll()["condition"] == "in sync"
+        self.told.clear()
+        self.lines.clear()
+
+    def poll(self, **words) -> dict:
+        return watching.replicate.fn("RG1", **words).document()
+
+    def write(self, volume: str, data: bytes, name: str = "storage1") -> None:
+        with self.arrays.shelf.path((name, volume)).open("r+b") as file:
+            file.write(data)
+
+    def same(self) -> bool:
+        path = self.arrays.shelf.path
+        return all(
+            path(("storage1", a)).read_bytes() == path(("storage2", b)).read_bytes()
+            for a, b in PAIRS
+        )
+
+    def sent(self) -> list[str]:
+        return [words[0] for _, words in self.lines if not words[0].startswith(("ls", "sv"))]
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch) -> Bench:
+    monkeypatch.setenv("FLASHVAULT_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    clock = HandClock()
+    arrays = Arrays(tmp_path / "lab", clock)
+    arrays.wire([wiring.Group(1)], MIB)
+    profile = {
+        "ENABLE_BACKUP": "yes",
+        "BACKUP_METHOD": "remote_storage",
+        "REPLICATED_RESOURCES": GROUP,
+        "STORAGE_NAME": "storage1, storage2",
+        "VOLUME_GROUP": "VG1",
+        "RPO": "5m",
+    }
+    wanted = Configuration(
+        nodes=tuple(
+            parse(Node, name, {"TYPE": "AIX", "ADDRESSES": "127.0.0.1"})
+            for name in ("node1", "node2")
+        ),
+        profiles=(parse(BackupProfile, "RG1", profile),),
+    )
+    machines = {
+        f"node{number}": Machine(
+            f"node{number}",
+            [
+                Disk(f"hdisk{volume.id}", "", volume.capacity, volume.uid)
+                for volume in arrays.systems[f"storage{number}"].state.volumes.values()
+                if volume.name in {f"Node{number}_1", f"Node{number}_2"}
+            ],
+        )
+        for number in (1, 2)
+    }
+    made = Bench(arrays, clock, wanted, machines)
+
+    @contextmanager
+    def array(_: Configuration, name: str):
+        yield SvcClient(Wire(arrays.systems[name], made.lines))
+
+    def nobody(*_: object):
+        raise HostError("online nowhere")
+
+    for module in (remote_look, takeover, snapshot_source):
+        monkeypatch.setattr(module, "array", array)
+    for module in (sites, takeover):
+        monkeypatch.setattr(module, "host", lambda _, name: machines[name])
+    for module in (watching, moves):
+        monkeypatch.setattr(module, "load_configuration", lambda: made.wanted)
+    monkeypatch.setattr(remote_look, "find_owner", nobody)
+    for module in (replication, takeover):
+        monkeypatch.setattr(
+            module, "notify", lambda profile, event, *rest, **facts: made.told.append(event)
+        )
+    monkeypatch.setattr(takeover, "SETTLE_S", 0.0)
+    return made
+
+
+def test_the_first_copy_is_started_followed_and_told_when_done(bench) -> None:
+    bench.write("Node1_1", os.urandom(MIB))
+    bench.configure()
+    seen = bench.poll()
+    assert seen["started"].startswith("started: all of storage2's volumes")
+    assert (seen["condition"], seen["told"]) == ("copying", [])
+    progress = []
+    for _ in range(6):
+        bench.clock.sleep(0.01)
+        progress.append(bench.poll()["progress"])
+    assert progress == sorted(progress)
+    assert 0 < progress[-1] < 100
+    bench.clock.sleep(COPY_S)
+    seen = bench.poll()
+    assert (seen["condition"], seen["told"], seen["lag_s"]) == ("in sync", ["in_sync"], 0.0)
+    assert bench.same()
+    assert bench.poll()["told"] == []
+    assert bench.told == ["remote_in_sync"]
+
+
+def test_a_poll_of_a_healthy_group_is_a_handful_of_queries(bench) -> None:
+    bench.synchronize()
+    bench.poll()
+    for name in ("storage1", "storage2"):
+        assert len([words for where, words in bench.lines if where == name]) <= 5
+    assert bench.sent() == []
+
+
+def test_a_link_cut_and_joined_is_told_in_two_sentences(bench) -> None:
+    bench.synchronize()
+    bench.arrays.link(is_up=False)
+    assert bench.poll()["told"] == ["degraded"]
+    assert bench.poll()["told"] == []
+    bench.arrays.link(is_up=True)
+    assert bench.poll()["told"] == ["recovered"]
+    assert bench.told == ["remote_degraded", "remote_recovered"]
+
+
+def test_an_old_consistent_copy_is_not_given_up_unasked(bench) -> None:
+    bench.synchronize()
+    bench.arrays.link(is_up=False)
+    bench.write("Node1_1", b"meanwhile")
+    bench.arrays.link(is_up=True)
+    seen = bench.poll()
+    assert seen["state"] == "consistent_stopped"
+    assert "--resync" in seen["started"]
+    assert bench.sent() == []
+    with pytest.raises(Refused, match="not approved"):
+        bench.poll(resync=True)
+    assert bench.sent() == []
+    seen = bench.poll(resync=True, approved=True)
+    assert "the consistent copy" in seen["started"]
+    bench.clock.sleep(COPY_S)
+    assert bench.poll()["told"] == ["recovered"]
+    assert bench.same()
+
+
+def test_a_stopped_group_that_is_in_sync_goes_on_by_itself(bench) -> None:
+    bench.synchronize()
+    bench.ask(f"stoprcconsistgrp {GROUP}")
+    assert bench.poll()["condition"] == "in sync"
+    assert bench.sent() == ["startrcconsistgrp"]
+
+
+def test_a_disk_mapped_to_nobody_is_an_alarm_though_the_state_is_fine(bench) -> None:
+    for node in ("node2", "backuphost"):
+        bench.ask(f"rmvdiskhostmap -host {node} Node2_1", "storage2")
+    bench.configure()
+    bench.poll()
+    bench.clock.sleep(COPY_S)
+    seen = bench.poll()
+    assert seen["condition"] == "impaired"
+    assert any("Node2_1" in note and "mapped to no host" in note for note in seen["notes"])
+    assert bench.told == ["remote_degraded"]
+
+
+def test_a_second_poll_at_the_same_time_leaves_it_to_the_first(bench) -> None:
+    bench.configure()
+    lock = GroupLock("RG1 remote", "replicate")
+    try:
+        assert bench.poll()["outcome"] == "skipped"
+    finally:
+        lock.close()
+
+
+def test_two_names_of_one_array_are_no_mirror(bench) -> None:
+    bench.configure()
+    bench.arrays.network.systems["storage2"] = bench.arrays.systems["storage1"]
+    with pytest.raises(Exception, match="the same side"):
+        bench.poll()
+
+
+# Moves -----------------------------------------------------------------------------------------
+
+
+def test_the_disaster_is_planned_then_carried_out_then_done_already(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    bench.machines["node1"].is_alive = False
+    planned = moves.failover.fn("RG1", dry_run=True)
+    assert planned.report["order"] == "stoprcconsistgrp -access on storage2"
+    assert planned.report["loss_s"] is not None
+    assert any("node1" in note for note in planned.report["notes"])
+    with pytest.raises(Refused, match="not approved"):
+        moves.failover.fn("RG1")
+    assert bench.sent() == []
+    done = moves.failover.fn("RG1", approved=True).report
+    assert done["state_after"] == "idling_disconnected"
+    assert (done["node"], done["imported"]) == ("node2", ["VG1"])
+    assert bench.machines["node2"].imported == {"VG1": ["hdisk0", "hdisk1"]}
+    again = moves.failover.fn("RG1", approved=True).report
+    assert again["order"] == ""
+    assert bench.sent() == ["stoprcconsistgrp"]
+    assert bench.told == ["remote_failover", "remote_failover"]
+
+
+def test_a_failover_with_the_first_site_alive_is_refused_and_sends_nothing(bench) -> None:
+    bench.synchronize()
+    for words in ({}, {"allow_split": True}):
+        with pytest.raises(Refused, match="alive and follows"):
+            moves.failover.fn("RG1", approved=True, **words)
+    bench.arrays.link(is_up=False)
+    with pytest.raises(Refused, match="its array answers"):
+        moves.failover.fn("RG1", approved=True)
+    bench.machines["node1"].state = GroupState.ONLINE
+    with pytest.raises(Refused, match="runs on storage1"):
+        moves.failover.fn("RG1", approved=True, allow_split=True)
+    assert bench.sent() == []
+
+
+def test_what_was_written_away_comes_home(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    moves.failover.fn("RG1", approved=True)
+    bench.write("Node2_1", b"written away", "storage2")
+    bench.arrays.power("storage1", is_on=True)
+    planned = moves.failback.fn("RG1", dry_run=True).report
+    assert planned["order"] == "startrcconsistgrp -force on storage2"
+    assert "storage1" in planned["overwrites"]
+    first = moves.failback.fn("RG1", approved=True, wait_s=0.0)
+    assert first.outcome == "copying"
+    bench.clock.sleep(COPY_S)
+    done = moves.failback.fn("RG1", approved=True).report
+    assert (done["to"], done["order"]) == ("storage1", "switchrcconsistgrp on storage1")
+    assert bench.same()
+    path = bench.arrays.shelf.path(("storage1", "Node1_1"))
+    assert path.read_bytes()[:12] == b"written away"
+    assert bench.poll()["primary"] == "storage1"
+
+
+def test_home_can_be_kept_instead(bench) -> None:
+    bench.synchronize()
+    bench.ask(f"stoprcconsistgrp -access {GROUP}")
+    bench.write("Node2_1", b"only a test", "storage2")
+    bench.write("Node1_1", b"kept at home")
+    done = moves.failback.fn("RG1", approved=True, keep_home=True).report
+    assert done["order"] == "startrcconsistgrp -force on storage1"
+    bench.clock.sleep(COPY_S)
+    bench.poll()
+    path = bench.arrays.shelf.path(("storage2", "Node2_1"))
+    assert path.read_bytes()[:12] == b"kept at home"
+
+
+def test_a_switch_waits_for_the_group_to_be_offline(bench) -> None:
+    bench.synchronize()
+    bench.machines["node1"].state = GroupState.ONLINE
+    with pytest.raises(Refused, match="read-only under it"):
+        moves.switch.fn("RG1", approved=True)
+    assert bench.sent() == []
+    bench.machines["node1"].state = GroupState.OFFLINE
+    done = moves.switch.fn("RG1", approved=True).report
+    assert (done["to"], done["loss_s"]) == ("storage2", 0.0)
+    assert bench.poll()["primary"] == "storage2"
+
+
+def test_an_order_is_sent_only_to_the_state_it_was_planned_for(bench, monkeypatch) -> None:
+    bench.synchronize()
+    plan = takeover.plan_takeover
+
+    def overtaken(*words, **settings):
+        made = plan(*words, **settings)
+        bench.ask(f"stoprcconsistgrp {GROUP}")
+        return made
+
+    monkeypatch.setattr(moves, "plan_takeover", overtaken)
+    with pytest.raises(SvcStateError, match="has become consistent_stopped"):
+        moves.switch.fn("RG1", approved=True)
+    assert bench.sent() == []
+
+
+def test_two_moves_of_one_group_exclude_each_other(bench) -> None:
+    bench.synchronize()
+    lock = GroupLock("RG1 takeover", "failback")
+    try:
+        with pytest.raises(GroupBusy):
+            moves.switch.fn("RG1", approved=True)
+        assert bench.poll()["condition"] == "in sync", "a poll goes on"
+    finally:
+        lock.close()
+
+
+def test_hosts_that_cannot_take_over_are_listed_not_raised(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    bench.machines["node2"].disk_list = bench.machines["node2"].disk_list[:1]
+    done = moves.failover.fn("RG1", approved=True)
+    assert done.exit_code == 3
+    assert any("no node sees all volumes" in fault for fault in done.report["faults"])
+
+
+# Both methods ----------------------------------------------------------------------------------
+
+
+def cloud(names: str) -> BackupProfile:
+    return parse(
+        BackupProfile,
+        "RG1",
+        {
+            "ENABLE_BACKUP": "yes",
+            "BACKUP_METHOD": "cloud",
+            "REPLICATED_RESOURCES": "fc",
+            "STORAGE_NAME": names,
+            "BUCKET_NAME": "pha-bucket",
+        },
+    )
+
+
+def test_a_backup_follows_the_group_to_the_second_site(bench) -> None:
+    bench.synchronize()
+    profile = cloud("storage1, storage2")
+    assert snapshot_source.snapshot_source(bench.wanted, profile) == "storage1"
+    bench.arrays.power("storage1", is_on=False)
+    assert snapshot_source.snapshot_source(bench.wanted, profile) == "storage2"
+    moves.failover.fn("RG1", approved=True)
+    bench.machines["node2"].state = GroupState.ONLINE
+    bench.arrays.power("storage1", is_on=True)
+    assert snapshot_source.snapshot_source(bench.wanted, profile) == "storage2"
+    bench.machines["node2"].state = GroupState.OFFLINE
+    with pytest.raises(Refused, match="no array of"):
+        snapshot_source.snapshot_source(bench.wanted, profile)
+
+
+def test_a_profile_with_one_array_asks_nobody(bench) -> None:
+    assert snapshot_source.snapshot_source(bench.wanted, cloud("storage1")) == "storage1"
+    assert bench.lines == []
