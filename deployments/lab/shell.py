@@ -6,6 +6,7 @@ programs. Commands are functions over an `Io`; nothing of the real machine is ev
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import tempfile
@@ -178,16 +179,17 @@ def _steps(words: list[Word]) -> Iterator[tuple[str, Pipeline]]:
 def _run_pipeline(pipeline: Pipeline, lookup: Lookup, streams: Io, name: str) -> int:
     status = 0
     source: BinaryIO = streams.stdin
-    for place, words in enumerate(pipeline):
-        is_last = place == len(pipeline) - 1
-        between = None if is_last else tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
-        target: Sink = streams.stdout if between is None else between
-        status = _run_command(
-            words, lookup, Io(source, target, streams.stderr, streams.variables), name
-        )
-        if between is not None:
-            between.seek(0)
-            source = between  # type: ignore[assignment]
+    with contextlib.ExitStack() as pipes:
+        for place, words in enumerate(pipeline):
+            target: Sink = streams.stdout
+            between = None
+            if place < len(pipeline) - 1:
+                target = between = pipes.enter_context(tempfile.SpooledTemporaryFile(SPOOL_BYTES))
+            own = Io(source, target, streams.stderr, streams.variables)
+            status = _run_command(words, lookup, own, name)
+            if between is not None:
+                between.seek(0)
+                source = between  # type: ignore[assignment]
     return status
 
 

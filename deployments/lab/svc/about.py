@@ -79,28 +79,38 @@ def lssystemip(system: System, request: Request) -> Table:
     return Table(names(columns), rows)
 
 
-def _nodes(system: System) -> Table:
+def _nodes(system: System, request: Request) -> Table | Detail:
     columns = "id name UPS_serial_number WWNN status IO_group_id IO_group_name config_node"
     columns += " UPS_unique_id hardware iscsi_name iscsi_alias panel_name enclosure_id canister_id"
     columns += " enclosure_serial_number site_id site_name"
-    rows = []
+    rows: list[list[object]] = []
     for number in (1, 2):
-        row = [number, f"node{number}", "", f"500507680100{number:04X}", "online", 0, "io_grp0"]
-        row += ["yes" if number == 1 else "no", "", "SV3", "", "", f"01-{number}", "1", number]
-        rows.append([*row, f"78{system.state.id[-5:]}", "", ""])
-    return Table(names(columns), rows)
+        row: list[object] = [number, f"node{number}", "", f"500507680100{number:04X}", "online"]
+        row += [0, "io_grp0", "yes" if number == 1 else "no", "", "SV3"]
+        row += [f"iqn.1986-03.com.ibm:2145.{system.state.name}.node{number}", ""]
+        rows.append([*row, f"01-{number}", "1", number, f"78{system.state.id[-5:]}", "", ""])
+    if request.target is None:
+        return Table(names(columns), rows)
+    for row in rows:
+        if request.target in {str(row[0]), row[1]}:
+            ports: list[tuple[str, object]] = []
+            for port in (1, 2):
+                wwpn = f"50050768011{(int(request.target[-1]) - 1) * 2 + port:05X}"
+                ports += [("port_id", wwpn), ("port_status", "active"), ("port_speed", "32Gb")]
+            return Detail([[*zip(names(columns), row, strict=True), *ports]])
+    raise Refusal("CMMVC5753E" if request.target.isdecimal() else "CMMVC5754E")
 
 
 @command("lsnode")
-def lsnode(system: System, request: Request) -> Table:
-    """List the nodes (SVC's word)."""
-    return _nodes(system)
+def lsnode(system: System, request: Request) -> Table | Detail:
+    """List the nodes (SVC's word), or show one with its ports."""
+    return _nodes(system, request)
 
 
 @command("lsnodecanister")
-def lsnodecanister(system: System, request: Request) -> Table:
-    """List the node canisters (FlashSystem's word)."""
-    return _nodes(system)
+def lsnodecanister(system: System, request: Request) -> Table | Detail:
+    """List the node canisters (FlashSystem's word), or show one."""
+    return _nodes(system, request)
 
 
 @command("lsmdiskgrp", flags="bytes", values="unit")

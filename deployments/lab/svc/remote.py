@@ -51,6 +51,28 @@ def lspartnership(system: System, request: Request) -> Table:
     return Table(names(columns), rows)
 
 
+@command("lspartnershipcandidate")
+def lspartnershipcandidate(system: System, request: Request) -> Table:
+    """List arrays that could become partners; `configured` says that they already wait for us."""
+    here = system.state.name
+    known = {here, *system.state.partners}
+    rows = [
+        (other.state.id, "yes" if here in other.state.partners else "no", name)
+        for name, other in system.network.systems.items()
+        if name not in known and system.network.is_up(system, other)
+    ]
+    return Table(("id", "configured", "name"), rows)
+
+
+@command("rmpartnership")
+def rmpartnership(system: System, request: Request) -> Done:
+    """Remove this array's half of a partnership."""
+    name = _system(system, request.object).state.name
+    if system.state.partners.pop(name, None) is None:
+        raise Refusal("CMMVC5753E")
+    return Done()
+
+
 @command("mkfcpartnership", values="linkbandwidthmbits backgroundcopyrate portset")
 def mkfcpartnership(system: System, request: Request) -> Done:
     """Make this array's half of a partnership."""
