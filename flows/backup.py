@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from prefect import flow
 
+from blocks.errors import GroupBusy
 from flows.endings import Ending, ended, skipped
 from tasks.backed_up import backup_document, backup_markdown, report_backup
 from tasks.capture import capture
@@ -48,6 +49,16 @@ def backup(
         force: even if it is not due.
         grace_percent: of the frequency; a run that early still counts as due.
     """
+    try:
+        return _backup(profile, mode, force, grace_percent)
+    except GroupBusy as error:
+        if force:
+            raise
+        # For a schedule nothing is wrong: the next tick looks again.
+        return ended(skipped(profile, str(error)))
+
+
+def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) -> Any:
     now = datetime.now(UTC)
     wanted = load_configuration()
     asked = wanted.profile(profile, method="cloud")
