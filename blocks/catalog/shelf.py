@@ -32,6 +32,7 @@ from blocks.catalog.point import (
     require_group_name,
     run_of,
 )
+from blocks.catalog.readme import put_readme
 from blocks.errors import (
     BrokenChain,
     CorruptData,
@@ -39,6 +40,7 @@ from blocks.errors import (
     ObjectMissing,
     PointMissing,
     RunFenced,
+    StoreError,
     StoreUnavailable,
     UnknownFormat,
 )
@@ -209,6 +211,7 @@ def publish(store: Store, point: RestorePoint, *, workers: int = WORKERS) -> Res
         _require_intent(store, point)
         check_objects(store, point, workers=workers)
         fate = _commit(store, point)
+        _leave_readme(store)
     if fate.is_void:
         raise RunFenced(f"run {point.id} of {point.group} was declared dead before it committed")
     if fate.point is None:
@@ -268,6 +271,14 @@ def _commit(store: Store, point: RestorePoint) -> Fate:
         # An earlier or doubtful try may have succeeded: what is there now decides.
         log.warning("writing %s: %s", key, error)
     return read_fate(store, point.group, point.id)
+
+
+def _leave_readme(store: Store) -> None:
+    """Tell whoever finds the bucket how to restore; no reason to fail a backup."""
+    try:
+        put_readme(store)
+    except StoreError as error:
+        log.warning("README.txt could not be written: %s", error)
 
 
 def _read(store: Store, info: ObjectInfo) -> RestorePoint | Void | Unreadable | None:

@@ -186,6 +186,7 @@ def _put(asked: _Put, *, quiet: bool) -> dict[str, Any]:
                     extent_bytes=parse_size(asked.extent),
                     level=asked.level,
                     compress=asked.compress,
+                    labels=_labels(asked, run_id, taken_at, earlier),
                 ),
                 stop=threading.Event(),
                 progress=progress,
@@ -249,6 +250,29 @@ def _point(
         codec=f"zstd-{asked.level}" if asked.compress else "none",
         tool_version=version("flashvault"),
     )
+
+
+def _labels(
+    asked: _Put, run_id: str, taken_at: datetime, earlier: RestorePoint | None
+) -> dict[str, str]:
+    from importlib.metadata import version
+    from socket import gethostname
+
+    from blocks.catalog.labels import Labels
+
+    labels = Labels(
+        point=run_id,
+        group=asked.name,
+        cluster="image",
+        parent=earlier.id if earlier else "",
+        taken_at=taken_at,
+        reading_host=gethostname(),
+        tool_version=version("flashvault"),
+        volumes=_uid(asked.name),
+        name=asked.name,
+        disk=asked.source.name,
+    )
+    return labels.as_header()
 
 
 def _get(

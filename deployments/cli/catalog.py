@@ -1,0 +1,238 @@
+"""`flashvault catalog`: what can be restored, when its records are lost, held or in the way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from blocks.catalog.claims import clear_intent, read_intents
+from blocks.catalog.keyring import load_keyring
+from blocks.catalog.owner import is_alive
+from blocks.catalog.point import CONTROL_FOLDERS, RestorePoint
+from blocks.catalog.prune import hold, release, undelete
+from blocks.catalog.readme import put_readme
+from blocks.catalog.rebuild import RebuildReport, rebuild
+from blocks.errors import ConfigError, DamageFound, PointMissing
+from blocks.image.cipher import Cipher
+from blocks.image.keys import open_keyring
+from blocks.profile.document import load_configuration
+from blocks.store.base import Store
+from deployments.cli.buckets import (
+    KmsRegion,
+    PassphraseFile,
+    PrivateKeyFile,
+    identity_of,
+    store_of,
+)
+from deployments.cli.output import err, out, print_json, reported_errors
+
+Group = Annotated[str, typer.Argument(metavar="RG", help="The resource group.")]
+Point = Annotated[str, typer.Argument(metavar="POINT", help="The restore point's id.")]
+Bucket = Annotated[
+    str,
+    typer.Option("--bucket", help="s3://bucket/prefix; else the bucket of the group's profile."),
+]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Kept with the mark, for whoever asks later.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+catalog = typer.Typer(no_args_is_help=True, help="The records of what can be restored.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.add_typer(catalog, name="catalog", rich_help_panel="Safety")
+
+
+@catalog.command("rebuild")
+def rebuild_catalog(
+    group: Annotated[
+        str,
+        typer.Argument(metavar="[RG]", help="The resource group; all in the bucket if not given."),
+    ] = "",
+    bucket: Bucket = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be rebuilt; write nothing.")
+    ] = False,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Images are encrypted by us and their maps are lost.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    private_key_file: PrivateKeyFile = None,
+    kms_region: KmsRegion = "",
+    as_json: Json = False,
+) -> None:
+    """Recreate restore points whose documents or maps were deleted, from what lies in the bucket.
+
+    Nothing that is there is written over or deleted. A point that cannot be proven complete is
+    reported and not rebuilt (exit status 3).
+
+    Example: flashvault catalog rebuild RG1 --bucket s3://pha-bucket
+    """
+    with reported_errors(as_json=as_json):
+        store = _store(group, bucket)
+        cipher = None
+        if sealed:
+            identity = identity_of(passphrase_file, private_key_file, kms_region)
+            cipher = Cipher(open_keyring(load_keyring(store), identity))
+        names = [group] if group else _groups(store)
+        reports = {
+            name: rebuild(store, name, now=datetime.now(UTC), cipher=cipher, dry_run=dry_run)
+            for name in names
+        }
+        if as_json:
+            print_json({"ok": True, "dry_run": dry_run, "groups": _documents(reports)})
+        else:
+            _print(reports, dry_run=dry_run)
+        left = sum(len(report.left) for report in reports.values())
+        if left and not as_json:
+            raise DamageFound(f"{left} runs are no restore points; see above why")
+        if left:
+            raise typer.Exit(DamageFound.exit_code)
+
+
+@catalog.command("undelete")
+def undelete_point(
+    group: Group, point: Point, bucket: Bucket = "", reason: Reason = "undeleted by hand"
+) -> None:
+    """Bring a restore point back out of the trash, and hold it.
+
+    Example: flashvault catalog undelete RG1 01JD3V0Q9Y
+    """
+    with reported_errors():
+        found = undelete(_store(group, bucket), group, point, reason=reason)
+        out().print(f"{found.id} of {_when(found)} is back, and held")
+
+
+@catalog.command("hold")
+def hold_point(group: Group, point: Point, bucket: Bucket = "", reason: Reason = "") -> None:
+    """Keep a restore point whatever retention says, until it is released."""
+    with reported_errors():
+        found = hold(_store(group, bucket), group, point, reason=reason or "held by hand")
+        out().print(f"{found.id} of {_when(found)} is held")
+
+
+@catalog.command("release")
+def release_point(group: Group, point: Point, bucket: Bucket = "") -> None:
+    """Let retention decide about a held restore point again."""
+    with reported_errors():
+        release(_store(group, bucket), group, point)
+        out().print(f"{point} is no longer held")
+
+
+@catalog.command("claims")
+def claims(
+    group: Group,
+    bucket: Bucket = "",
+    clear: Annotated[
+        str,
+        typer.Option("--clear", metavar="RUN", help="End this run's claim; its process is dead."),
+    ] = "",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if this machine cannot tell that the process is dead."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the runs that hold something in the bucket, or end the claim of a dead one.
+
+    A run whose claim is ended while it lives loses its work: its commit is refused.
+
+    Example: flashvault catalog claims RG1 --clear 01JD3V0Q9YB6T4 --force
+    """
+    with reported_errors(as_json=as_json):
+        store = _store(group, bucket)
+        intents = read_intents(store, group)
+        if clear:
+            chosen = [intent for intent in intents if intent.run_id == clear]
+            if not chosen:
+                raise PointMissing(f"{group} has no claim of run {clear}")
+            had_committed = clear_intent(store, chosen[0], force=force)
+            answer = {"run": clear, "committed": had_committed}
+            if as_json:
+                print_json({"ok": True, **answer})
+            else:
+                word = "had committed: its restore point stays" if had_committed else "is void"
+                out().print(f"run {clear} {word}")
+            return
+        states = {True: "alive", False: "dead", None: "on another machine"}
+        rows = [
+            {
+                "run": intent.run_id,
+                "process": str(intent.owner),
+                "state": states[is_alive(intent.owner)],
+                "references": len(intent.references),
+            }
+            for intent in intents
+        ]
+        if as_json:
+            print_json({"ok": True, "claims": rows})
+            return
+        for row in rows:
+            out().print(f"{row['run']}  {row['process']}  {row['state']}")
+        if not rows:
+            err().print(f"nothing is claimed in {group}")
+
+
+@catalog.command("readme")
+def readme(bucket: Annotated[str, typer.Option("--bucket", help="s3://bucket/prefix")]) -> None:
+    """Put README.txt into a bucket: how to restore from it with stock tools."""
+    with reported_errors():
+        store = store_of(bucket)
+        done = "written" if put_readme(store) else "there already"
+        out().print(f"{store.url}/README.txt is {done}")
+
+
+def _store(group: str, bucket: str) -> Store:
+    """Open the bucket given, or the one of the group's profile."""
+    if bucket:
+        return store_of(bucket)
+    if not group:
+        raise ConfigError("which bucket?", hint="Give --bucket s3://…, or a resource group.")
+    from tasks.open import store  # Prefect is needed only here
+
+    wanted = load_configuration()
+    return store(wanted, wanted.profile(group).bucket_name)
+
+
+def _groups(store: Store) -> list[str]:
+    """List every group that has a folder, also one whose points are all gone."""
+    names = [prefix.rstrip("/") for prefix in store.prefixes("")]
+    return [name for name in names if name not in CONTROL_FOLDERS]
+
+
+def _documents(reports: dict[str, RebuildReport]) -> dict[str, Any]:
+    return {
+        name: {
+            "rebuilt": [
+                {
+                    "restore_point": rebuilt.point.id,
+                    "from_run": rebuilt.from_run,
+                    "taken_at": rebuilt.point.taken_at.isoformat(),
+                    "volumes": [volume.disk for volume in rebuilt.point.volumes],
+                    "remade_pages": rebuilt.remade_pages,
+                }
+                for rebuilt in report.rebuilt
+            ],
+            "left": report.left,
+        }
+        for name, report in reports.items()
+    }
+
+
+def _print(reports: dict[str, RebuildReport], *, dry_run: bool) -> None:
+    verb = "would be rebuilt" if dry_run else "rebuilt"
+    for name, report in reports.items():
+        out().print(f"{name}: {len(report.rebuilt)} restore points {verb}")
+        for rebuilt in report.rebuilt:
+            pages = f", {rebuilt.remade_pages} map pages made again" if rebuilt.remade_pages else ""
+            out().print(f"  {rebuilt.point.id}  {_when(rebuilt.point)}{pages}")
+        for run, why in report.left.items():
+            out().print(f"  left: {run}: {why}")
+
+
+def _when(point: RestorePoint) -> str:
+    return f"{point.taken_at:%Y-%m-%d %H:%M:%S %Z}"
