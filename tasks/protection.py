@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from blocks.catalog.keyring import open_cipher
-from blocks.catalog.point import PointId, RestorePoint
+from blocks.catalog.keyring import check_keyrings, open_cipher
+from blocks.catalog.point import PointId, RestorePoint, point_key
 from blocks.catalog.signature import check_point
 from blocks.errors import StoreError, WrongKey
 from blocks.image.cipher import Cipher
@@ -25,6 +25,7 @@ from blocks.store.fingerprint import (
     save_fingerprint,
     take_fingerprint,
 )
+from blocks.store.lock import lock_objects
 from blocks.store.probe import Report, latest_report, probe, require, save_report
 from tasks import reports
 from tasks.decide import Decision
@@ -174,6 +175,7 @@ def watch(
             job_id=point.id,
         )
     said += _changed_settings(wanted, profile)
+    said += _lock(wanted, profile, point)
     for warning in said:
         run_log().warning("%s", warning)
     return said
@@ -206,6 +208,27 @@ def _changed_settings(wanted: Configuration, profile: BackupProfile) -> list[str
         reports.event("bucket.changed", profile.name, changes=changes)
         notify(profile, "bucket_changed", "error", "; ".join(changes))
     return changes
+
+
+def _lock(wanted: Configuration, profile: BackupProfile, point: RestorePoint) -> list[str]:
+    """Lock everything a restore of the point needs: also older images, their locks are extended."""
+    if not profile.object_lock_days:
+        return []
+    settings = _settings(wanted, profile)
+    until = datetime.now(UTC) + timedelta(days=profile.object_lock_days)
+    keys = {point_key(point.group, point.id), *(item.key for item in point.objects)}
+    keys |= {page.object.key for volume in point.volumes for page in volume.pages}
+    try:
+        if point.key_ids:
+            keys |= {copy.key for copy in check_keyrings(open_store(settings)) if not copy.fault}
+        everything = sorted(settings.prefix + key for key in keys)
+        count = lock_objects(s3_client(settings), settings.bucket, everything, until=until)
+    except StoreError as error:
+        notify(profile, "lock_failed", "error", str(error), job_id=point.id)
+        reports.event("lock.failed", profile.name, restore_point=point.id, why=str(error))
+        return [f"restore point {point.id} is NOT wholly locked: {error}"]
+    run_log().info("locked %d objects until %s", count, until.isoformat(timespec="seconds"))
+    return []
 
 
 def _settings(wanted: Configuration, profile: BackupProfile) -> BucketSettings:

@@ -5,14 +5,16 @@ import shutil
 import socket
 import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
 from blocks.errors import Refused
 from blocks.store.clients import BucketSettings, open_store, s3_client
 from blocks.store.encryption import Encryption, Mode
 from blocks.store.fingerprint import compare, take_fingerprint
+from blocks.store.lock import lock_objects
 from blocks.store.probe import latest_report, probe, require, save_report
 from blocks.store.trials import Verdict
 from deployments.lab import s3
@@ -93,6 +95,20 @@ def test_a_bucket_with_locks_really_locks_and_a_change_of_its_settings_is_seen(s
     )
     changes = compare(before, take_fingerprint(client, "locked", now=now()))
     assert [change.setting for change in changes] == ["object_lock"]
+
+
+def test_a_locked_image_cannot_be_destroyed(seaweed):
+    settings = settings_of(seaweed, "immutable", prefix="p/")
+    client = s3_client(settings)
+    client.create_bucket(Bucket="immutable", ObjectLockEnabledForBucket=True)
+    version = open_store(settings).put("image", b"bytes").version_id
+    lock_objects(client, "immutable", ["p/image"], until=now() + timedelta(days=1))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.delete_object(Bucket="immutable", Key="p/image", VersionId=version)
+    longer = now() + timedelta(days=2)
+    lock_objects(client, "immutable", ["p/image"], until=longer)
+    held = client.get_object_retention(Bucket="immutable", Key="p/image")["Retention"]
+    assert abs(held["RetainUntilDate"] - longer) < timedelta(seconds=2)
 
 
 def test_rclone_is_unmasked(tmp_path):
