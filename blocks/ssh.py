@@ -59,6 +59,7 @@ REKEY_BYTES = 60 * GIB
 REKEY_PACKETS = 2**31
 # OpenSSH allows 10 sessions on a connection (MaxSessions); two are left to others.
 MAX_CHANNELS = 8
+MAX_CONNECTIONS = 4
 KEEPALIVE_S = 15
 
 
@@ -98,24 +99,39 @@ class _Link:
 
 
 class SshRunner:
-    """Runs commands over one pooled SSH connection, each on a channel of its own.
+    """Runs commands over a pooled SSH connection, each on a channel of its own.
 
-    The connection is made by the first command. A broken or worn-out one is replaced before a
-    command, never during one: a command that was sent is never sent twice.
+    The connection is made by the first command, another one only when all its channels are taken. A
+    broken or worn-out one is replaced before a command, never during one: a command that was sent
+    is never sent twice.
     """
 
-    def __init__(self, target: SshTarget, *, max_channels: int = MAX_CHANNELS) -> None:
+    def __init__(
+        self,
+        target: SshTarget,
+        *,
+        max_channels: int = MAX_CHANNELS,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            target: the machine.
+            max_channels: commands at a time on one connection.
+            max_connections: a second one is made when all channels of the first are taken.
+        """
         self._target = target
         self.secrets = tuple(filter(None, (target.password, target.passphrase)))
-        self._slots = threading.BoundedSemaphore(max_channels)
-        self._lock = threading.Lock()
-        self._link: _Link | None = None
+        self._max_channels = max_channels
+        self._max_connections = max_connections
+        self._lock = threading.Condition()
+        self._links: list[_Link] = []
 
     @property
     def address(self) -> str:
         """The address in use, or the first one."""
-        link = self._link
-        return link.address if link else self._target.addresses[0]
+        links = self._links
+        return links[0].address if links else self._target.addresses[0]
 
     def run(
         self, command: Command, *, timeout_s: float = 60.0, stdin: bytes | None = None
@@ -150,18 +166,12 @@ class SshRunner:
     def close(self) -> None:
         """Close the connection; commands that still run on it fail."""
         with self._lock:
-            link, self._link = self._link, None
-        if link is not None:
+            links, self._links = self._links, []
+        for link in links:
             link.transport.close()
 
     def _start(self, line: str, timeout_s: float) -> _SshStream:
-        if not self._slots.acquire(timeout=timeout_s):
-            raise Unreachable(f"{self.address}: no free session within {timeout_s:.0f} s")
-        try:
-            link, channel = self._open_channel(timeout_s)
-        except BaseException:
-            self._slots.release()
-            raise
+        link, channel = self._open_channel(timeout_s)
         stream = _SshStream(self, link, channel, line, timeout_s)
         try:
             log.debug("%s$ %s", link.address, shown(line, self.secrets))
@@ -178,48 +188,73 @@ class SshRunner:
         return stream
 
     def _open_channel(self, timeout_s: float) -> tuple[_Link, paramiko.Channel]:
-        for is_last_try in (False, True):
-            link = self._borrow_link()
+        has_reconnected = False
+        while True:
+            link = self._borrow_link(timeout_s)
             try:
                 channel = link.transport.open_session(
                     window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout_s
                 )
             except (paramiko.SSHException, OSError, EOFError) as error:
-                self._give_back(link)
+                if _is_refusal(error) and link.transport.is_active():
+                    if self._is_refused_alone(link):
+                        raise self._no_session(link, error) from error
+                    continue
                 # A connection that died while idle is noticed only now; nothing was sent yet.
-                refused = isinstance(error, paramiko.ChannelException)
-                if not refused:
-                    link.transport.close()
-                if refused or is_last_try:
-                    raise Unreachable(
-                        f"{link.address}: no session: {error or 'connection closed'}",
-                        hint="The machine limits its sessions (an SVC to 32, counting those of "
-                        "other software): close unused ones. The run is retried.",
-                    ) from error
+                link.transport.close()
+                self.give_back(link)
+                if has_reconnected:
+                    raise self._no_session(link, error) from error
+                has_reconnected = True
             else:
                 return link, channel
-        raise AssertionError("unreachable")
 
-    def _borrow_link(self) -> _Link:
+    def _borrow_link(self, timeout_s: float) -> _Link:
+        deadline = time.monotonic() + timeout_s
         with self._lock:
-            link = self._link
-            if link is None or not link.is_usable:
-                if link is not None and link.channel_count == 0:
-                    link.transport.close()
-                link = self._link = self._connect()
-            link.channel_count += 1
-            return link
+            while True:
+                self._forget_idle()
+                usable = [link for link in self._links if link.is_usable]
+                free = [link for link in usable if link.channel_count < self._max_channels]
+                if not free and len(usable) < self._max_connections:
+                    free = [self._connect()]
+                    self._links += free
+                if free:
+                    free[0].channel_count += 1
+                    return free[0]
+                if not self._lock.wait(deadline - time.monotonic()):
+                    raise Unreachable(f"{self.address}: no free session within {timeout_s:.0f} s")
 
-    def _give_back(self, link: _Link) -> None:
+    def _is_refused_alone(self, link: _Link) -> bool:
+        """Learn that the machine allows fewer sessions on a connection than we thought."""
+        with self._lock:
+            others = link.channel_count - 1
+            self._max_channels = max(1, min(self._max_channels, others))
+        self.give_back(link)
+        return others == 0
+
+    def _no_session(self, link: _Link, error: BaseException) -> Unreachable:
+        return Unreachable(
+            f"{link.address}: no session: {error or 'connection closed'}",
+            hint="The machine limits its sessions (an SVC to 32, counting those of other "
+            "software): close unused ones. The run is retried.",
+        )
+
+    def give_back(self, link: _Link) -> None:
+        """Take a stream's channel back (called by the stream, once)."""
         with self._lock:
             link.channel_count -= 1
-            if link.channel_count == 0 and (link is not self._link or not link.is_usable):
-                link.transport.close()
+            self._forget_idle()
+            self._lock.notify()
 
-    def ended(self, stream: _SshStream) -> None:
-        """Take a stream's channel back (called by the stream, once)."""
-        self._give_back(stream.link)
-        self._slots.release()
+    def _forget_idle(self) -> None:
+        """Close what carries nothing and is worn out or one more than needed."""
+        idle = [link for link in self._links if link.channel_count == 0]
+        needed = [link for link in self._links if link.is_usable][:1]
+        for link in idle:
+            if link not in needed:
+                self._links.remove(link)
+                link.transport.close()
 
     def _connect(self) -> _Link:
         """Connect to the first address that answers.
@@ -229,10 +264,18 @@ class SshRunner:
         failures = []
         for address in self._target.addresses:
             try:
-                return _Link(_open_transport(self._target, address), address)
+                transport = _open_transport(self._target, address)
             except Unreachable as error:
                 failures.append(str(error))
+            else:
+                return _Link(transport, address)
         raise Unreachable("; ".join(failures) or "no address is given")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    # paramiko keeps one last error for all threads: the second of two refused at once is told only
+    # that its channel could not be opened.
+    return isinstance(error, paramiko.ChannelException) or "Unable to open" in str(error)
 
 
 def _open_transport(target: SshTarget, address: str) -> paramiko.Transport:
@@ -372,7 +415,7 @@ class _SshStream(Closing):
         if self._is_open:
             self._is_open = False
             self._channel.close()
-            self._runner.ended(self)
+            self._runner.give_back(self.link)
 
     def _drain(self, receive: Callable[[int], bytes]) -> bytes:
         pieces = bytearray()

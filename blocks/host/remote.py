@@ -21,7 +21,7 @@ from blocks.units import MIB
 FIRST_RUN_BYTES = 64 * MIB
 MAX_RUN_BYTES = 512 * MIB
 GROWTH = 8
-MAX_RUNS = 4
+MAX_RUNS = 3
 # How far ahead of a stream a read may be and still wait a moment for the reads in between.
 NEAR_BYTES = 64 * MIB
 NEAR_WAIT_S = 0.05

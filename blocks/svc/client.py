@@ -39,7 +39,7 @@ MAX_CHANNELS = 4
 
 def connect(target: SshTarget) -> SvcClient:
     """Make a client for an array. The connection is opened by the first command."""
-    return SvcClient(SshRunner(target, max_channels=MAX_CHANNELS))
+    return SvcClient(SshRunner(target, max_channels=MAX_CHANNELS, max_connections=1))
 
 
 class SvcClient:

@@ -149,10 +149,32 @@ def test_output_input_errors_and_status_come_back(runner):
     assert (done.status, done.stdout, done.stderr) == (7, "in", "oops\n")
 
 
-def test_many_threads_share_one_connection(runner):
+def parents_of_20(runner):
     with ThreadPoolExecutor(20) as pool:
-        parents = list(pool.map(lambda _: runner.run("echo $PPID").stdout, range(20)))
-    assert len(set(parents)) == 1
+        return set(pool.map(lambda _: runner.run("echo $PPID; sleep 0.2").stdout, range(20)))
+
+
+def test_many_threads_share_one_connection_when_told_to(server):
+    runner = SshRunner(server.target(), max_connections=1)
+    assert len(parents_of_20(runner)) == 1
+    runner.close()
+
+
+def test_more_commands_than_channels_make_more_connections(runner):
+    assert 1 < len(parents_of_20(runner)) <= 4
+    assert len(parents_of_20(runner)) <= 4
+
+
+def test_a_server_that_allows_fewer_sessions_gets_fewer(tmp_path):
+    server = OpenSsh(tmp_path, "MaxSessions 2")
+    runner = SshRunner(server.target())
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            done = list(pool.map(lambda _: runner.run("sleep 0.2; echo hi").stdout, range(5)))
+        assert done == ["hi\n"] * 5
+    finally:
+        runner.close()
+        server.stop()
 
 
 def test_a_broken_connection_is_replaced_before_the_next_command(runner):
