@@ -28,11 +28,12 @@ def prepare_environment(*, quiet: bool) -> None:
     """Set what Prefect reads when it is imported; call before anything imports it.
 
     Args:
-        quiet: keep Prefect's own lines off the terminal, where progress bars are.
+        quiet: keep the log off the terminal, where progress bars or nothing should be. Tracebacks
+            never go there: a person gets one error with its hint, the log has the rest.
     """
     settings.prepare()
-    if quiet:
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    if quiet and not os.environ.get("FLASHVAULT_TRACEBACK"):
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def has_server() -> bool:

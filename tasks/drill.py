@@ -78,6 +78,7 @@ def release_imported(facts: Mapping[str, Any]) -> None:
 def journal_imported(run: Run, imported: Sequence[Imported]) -> None:
     """Register what was imported for removal."""
     for group in imported:
+        assert not group.fault, "a drill asks for its import by name"
         run.journal.made(IMPORTED, node=group.node, name=group.name)
 
 

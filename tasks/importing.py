@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from blocks.errors import HostError
 from blocks.host.base import Disk, Host
 from blocks.policy.recovery import RestorePlan
 from tasks.open import configuration, host
 from tasks.owner import find_owner
 from tasks.plan import Asked
 from tasks.restore import RestoredDisk
-from tasks.run import Run
+from tasks.run import Run, describe
 from tasks.steps import run_log, step
 
 
@@ -25,6 +26,8 @@ class Imported:
     node: str
     how: str
     """`import` (importvg) or `recreate` (recreatevg: new identities beside the original)."""
+    fault: str = ""
+    """Why the node would not; the bytes are on the disks and proven all the same."""
 
 
 @step(name="import-{asked.group}", tags={"restore"})
@@ -35,7 +38,8 @@ def import_restored(
 
     A copy carries its original's PVIDs and names: beside the original only `recreatevg` can take
     it, under another name. So `auto` imports where no disk of the original is left, and recreates
-    where one is (docs/reference/aix-host.md §5).
+    where one is (docs/reference/aix-host.md §5). What `auto` cannot import is reported: the disks
+    are whole, and a person can go on by hand. Asked for by name, it is an error.
     """
     run.check()
     if importing == "no" or all("/" in target for target in asked.to.values()):
@@ -48,8 +52,26 @@ def import_restored(
         seen = {disk.uid: disk for disk in node.discover()}
         onto = [seen[uid] for uid in members if uid in seen]
         originals = {p.volume.uid for p in plan.placements if p.volume.volume_group == volume_group}
-        done.append(_import(node, volume_group, onto, originals, seen, importing, plan))
+        done.append(_tried(node, volume_group, onto, originals, seen, importing, plan))
     return tuple(done)
+
+
+def _tried(
+    node: Host,
+    name: str,
+    onto: list[Disk],
+    originals: set[str],
+    seen: dict[str, Disk],
+    importing: str,
+    plan: RestorePlan,
+) -> Imported:
+    try:
+        return _import(node, name, onto, originals, seen, importing, plan)
+    except HostError as error:
+        if importing != "auto":
+            raise
+        run_log().warning("volume group %s is restored, but not imported: %s", name, error)
+        return Imported(name, "", node.name, "none", describe(error))
 
 
 def _groups(plan: RestorePlan, proven: set[str]) -> dict[str, list[str]]:

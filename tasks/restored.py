@@ -62,8 +62,14 @@ def restored_document(
         imported=[
             {"volume_group": i.volume_group, "name": i.name, "node": i.node, "how": i.how}
             for i in imported
+            if not i.fault
         ],
     )
+    document["warnings"] = [
+        f"volume group {i.volume_group} is not imported on {i.node}: {i.fault}"
+        for i in imported
+        if i.fault
+    ]
     return document
 
 
@@ -89,6 +95,7 @@ def restored_markdown(document: dict[str, Any]) -> str:
         f"- volume group {i['volume_group']} is {i['name']} on {i['node']}"
         for i in document["imported"]
     ]
+    lines += [f"- **{warning}**" for warning in document["warnings"]]
     return "\n".join(lines)
 
 

@@ -194,7 +194,7 @@ def run_now(module: str, name: str, parameters: dict[str, Any], *, quiet: bool) 
     """Run a flow in this process and return its ending. Prefect is imported here only."""
     from deployments import runtime
 
-    runtime.prepare_environment(quiet=quiet or sys.stderr.isatty())
+    runtime.prepare_environment(quiet=True)
     import importlib
 
     from deployments.cli.progress import shown_progress

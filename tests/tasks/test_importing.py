@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
+from blocks.errors import HostError
 from blocks.host.base import Disk
 from blocks.policy.recovery import Candidate, plan_restore
-from tasks.importing import _groups, _import
+from tasks.importing import _groups, _import, _tried
 
 SIZE = 1 << 20
 NOON = datetime(2026, 11, 1, tzinfo=UTC)
@@ -106,3 +107,24 @@ def test_a_person_may_know_better():
 def test_only_a_whole_group_is_imported(restored, proven, groups):
     found = _groups(plan(*(uid * 32 for uid in restored)), {uid * 32 for uid in proven})
     assert found == groups
+
+
+class Refusing(FakeHost):
+    def recreate_group(self, name, disks):
+        raise HostError("0516-1391 no volume group descriptor area")
+
+
+def tried(importing):
+    whole = plan("A" * 32, "B" * 32)
+    onto = [p.disk for p in whole.placements]
+    seen = {d.uid: d for d in [*onto, disk("hdisk18", "A" * 32, "VG1")]}
+    return _tried(Refusing(), "VG1", onto, {"A" * 32, "B" * 32}, seen, importing, whole)
+
+
+def test_what_the_node_will_not_import_is_reported_and_the_restore_stands():
+    assert "0516-1391" in tried("auto").fault
+
+
+def test_an_import_asked_for_by_name_must_succeed():
+    with pytest.raises(HostError):
+        tried("recreate")
