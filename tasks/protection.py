@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from blocks.catalog.chain import keys_of
 from blocks.catalog.keyring import check_keyrings, open_cipher
 from blocks.catalog.point import PointId, RestorePoint, point_key
 from blocks.catalog.signature import check_point
@@ -216,8 +217,7 @@ def _lock(wanted: Configuration, profile: BackupProfile, point: RestorePoint) ->
         return []
     settings = _settings(wanted, profile)
     until = datetime.now(UTC) + timedelta(days=profile.object_lock_days)
-    keys = {point_key(point.group, point.id), *(item.key for item in point.objects)}
-    keys |= {page.object.key for volume in point.volumes for page in volume.pages}
+    keys = {point_key(point.group, point.id), *keys_of([point])}
     try:
         if point.key_ids:
             keys |= {copy.key for copy in check_keyrings(open_store(settings)) if not copy.fault}

@@ -37,6 +37,7 @@ from blocks.catalog.point import (
 )
 from blocks.catalog.remap import Layer, is_whole, map_digest, remap
 from blocks.catalog.shelf import publish
+from blocks.catalog.signature import check_point, sign_point
 from blocks.catalog.view import View, look
 from blocks.errors import (
     BrokenChain,
@@ -90,7 +91,7 @@ def rebuild(
         store: where the group is.
         group: the resource group.
         now: the moment of the commit that the rebuilt points tell.
-        cipher: needed only to make maps of sealed images again.
+        cipher: needed to make maps of sealed images again, and to sign their points again.
         dry_run: tell, and write nothing.
         workers: requests in flight.
 
@@ -144,8 +145,10 @@ def _commit(store: Store, draft: _Draft, now: datetime, cipher: Cipher | None) -
             for volume in draft.point.volumes
         )
         point = draft.point.model_copy(
-            update={"id": run_id, "volumes": volumes, "committed_at": now}
+            update={"id": run_id, "volumes": volumes, "committed_at": now, "signature": None}
         )
+        if cipher is not None and draft.is_vouched_for:
+            point = sign_point(cipher, point)
         return Rebuilt(publish(store, point, workers=1), draft.point.id, len(draft.pages))
     finally:
         end_intent(store, intent)
@@ -156,6 +159,8 @@ class _Draft(Rebuilt):
     """A point in the making; pages that must be stored first, by the key the point names."""
 
     pages: Mapping[str, bytes]
+    is_vouched_for: bool = False
+    """Its copy was signed, and the signature is right: the rebuilt point may be signed again."""
 
 
 class _Search:
@@ -208,6 +213,9 @@ class _Search:
 
     def _from_copy(self, copy: RestorePoint) -> _Draft:
         self._require_new(copy)
+        is_vouched_for = self._cipher is not None and copy.signature is not None
+        if self._cipher is not None and copy.signature is not None:
+            check_point(self._cipher, copy)
         objects = tuple(self._found(named) for named in copy.objects)
         pages: dict[str, bytes] = {}
         volumes = []
@@ -223,7 +231,8 @@ class _Search:
             )
             volumes.append(volume.model_copy(update={"pages": refs}))
         update = {"objects": objects, "volumes": tuple(volumes), "parent": None}
-        return _Draft(copy.model_copy(update=update), copy.id, len(pages), pages)
+        point = copy.model_copy(update=update)
+        return _Draft(point, copy.id, len(pages), pages, is_vouched_for)
 
     def _require_new(self, point: RestorePoint) -> None:
         for entry in self._view.shelf.points:

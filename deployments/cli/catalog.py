@@ -58,7 +58,7 @@ def rebuild_catalog(
         bool, typer.Option("--dry-run", help="Tell what would be rebuilt; write nothing.")
     ] = False,
     sealed: Annotated[
-        bool, typer.Option("--sealed", help="Images are encrypted by us and their maps are lost.")
+        bool, typer.Option("--sealed", help="The images are encrypted by us: open the keyring.")
     ] = False,
     passphrase_file: PassphraseFile = None,
     private_key_file: PrivateKeyFile = None,

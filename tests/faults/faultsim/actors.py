@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from faultsim.law import GROUP, WINDOW
 from faultsim.writer import capture, restore
 
-from blocks.catalog import claims, prune, shelf
+from blocks.catalog import claims, prune, rebuild, shelf
 from blocks.catalog.marks import mark_damaged
 from blocks.catalog.point import RestorePoint
 from blocks.errors import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from faultsim.schedule import World
 
 Answer = TypeVar("Answer")
+INTENTS = claims.intents_prefix(GROUP)
 RETENTION = Retention(last=2, minimum=1)
 
 
@@ -158,3 +159,19 @@ def bring_back(world: World, host: str) -> None:
     act = prune.undelete if entry.trashed_at else prune.hold
     act(world.store, GROUP, entry.point.id, reason="audit")
     world.ledger.held.add(entry.point.id)
+
+
+def vandalise(world: World, host: str) -> None:
+    """Delete point documents behind everybody's back, though not those of runs that still go on."""
+    del host
+    again(lambda: shelf.groups(world.store))  # looks around first, and is scheduled like others
+    living = {info.key.rsplit("/", 1)[-1] for info in world.inner.list(INTENTS)}
+    for key in list(world.ledger.documents):
+        if key.rsplit("/", 1)[-1] not in living and world.rng.random() < 0.2:
+            world.scheduler.count("vandal")
+            world.ledger.vandalise(world.inner, key)
+
+
+def rebuild_catalog(world: World, host: str) -> None:
+    """List again what vanished."""
+    again(lambda: rebuild.rebuild(world.store, GROUP, now=world.host_now(host), workers=1))

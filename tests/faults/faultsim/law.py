@@ -66,6 +66,11 @@ class Ledger:
     documents: dict[str, RestorePoint] = field(default_factory=dict)
     """By key: every document that is now at a point's key."""
 
+    by_digest: dict[str, Content] = field(default_factory=dict)
+    vandalised: dict[str, RestorePoint] = field(default_factory=dict)
+    """Points whose documents somebody deleted: all they need must stay until they are rebuilt."""
+
+    rebuilt_and_purged: set[str] = field(default_factory=set)
     checked_points: int = 0
 
     def on_write(self, key: str, content: bytes) -> None:
@@ -76,6 +81,23 @@ class Ledger:
             raise LawBroken(f"{key} was written twice, with different bytes")
         if isinstance(document, RestorePoint):
             self.documents[key] = document
+            self._remember(document)
+
+    def _remember(self, point: RestorePoint) -> None:
+        """Know what a point must restore; a rebuilt one has a new id and the old digest."""
+        content = self.attempted.get(point.id)
+        if content is None:
+            content = self.by_digest.get(point.maps_digest)
+            if content is None:
+                raise LawBroken(f"{point.id} is a point nobody made")
+            self.attempted[point.id] = content
+        self.by_digest[point.maps_digest] = content
+
+    def vandalise(self, store: MemoryStore, key: str) -> None:
+        """Delete a point's document as no program of ours would."""
+        point = self.documents.pop(key)
+        self.vandalised[point.id] = point
+        MemoryStore._delete(store, key)
 
     def on_delete(self, store: MemoryStore, key: str) -> None:
         if key.startswith("points/"):
@@ -83,11 +105,11 @@ class Ledger:
         elif key.startswith(f"{GROUP}/"):
             # A run that is void keeps nothing; a document that has rotten still does.
             voids = {info.key for info in store.list(claims.voids_prefix(GROUP))}
-            points = (
+            points = [
                 point
-                for point in self.documents.values()
+                for point in [*self.documents.values(), *self._not_rebuilt()]
                 if claims.void_key(GROUP, point.id) not in voids
-            )
+            ]
             trashed = read_marks(store, GROUP).trashed_at
             copies = {sidecar_key(GROUP, point_id) for point_id in trashed}
             if key in keys_of(points) - copies:
@@ -102,6 +124,11 @@ class Ledger:
         if trashed_at is None or point.id in marks.held or point.id in self.held:
             raise LawBroken(f"{key} is deleted, though it is not in the trash or is held")
         self.purged.add(point.id)
+        self.rebuilt_and_purged |= {
+            lost.id
+            for lost in self.vandalised.values()
+            if (lost.taken_at, lost.maps_digest) == (point.taken_at, point.maps_digest)
+        }
 
     def check_points(self, store: MemoryStore) -> None:
         """Restore every point that is listed, also those in the trash."""
@@ -113,6 +140,7 @@ class Ledger:
             self.check_point(store, entry.point)
         there = {entry.point.id for entry in shelf.points}
         there |= {point.id for key, point in self.documents.items() if key in rotten}
+        there |= self.vandalised.keys()
         for point_id in self.acked - self.purged - there:
             raise LawBroken(f"{point_id} reported success and is not there")
         for point_id in self.held - there:
@@ -131,6 +159,26 @@ class Ledger:
             return
         if content != self.attempted.get(point.id):
             raise LawBroken(f"{point.id} restores other content")
+
+    def check_rebuilt(self) -> None:
+        """After a rebuild every point is listed that somebody had deleted, whatever its id."""
+        for point in self._not_rebuilt():
+            if self.is_past_help(point):
+                continue
+            raise LawBroken(f"{point.id} was deleted by a vandal and is not rebuilt")
+
+    def is_past_help(self, point: RestorePoint) -> bool:
+        """Whether the copy of a deleted document rotted too: that is reported, and no more."""
+        return sidecar_key(GROUP, point.id) in self.damaged_keys
+
+    def _not_rebuilt(self) -> list[RestorePoint]:
+        there = {(point.taken_at, point.maps_digest) for point in self.documents.values()}
+        return [
+            point
+            for point in self.vandalised.values()
+            if (point.taken_at, point.maps_digest) not in there
+            and point.id not in self.rebuilt_and_purged
+        ]
 
     def check_tidy(self, store: MemoryStore) -> None:
         """After everybody died and one prune ran, only what points need is left."""

@@ -21,7 +21,7 @@ from faultsim.scheduler import Scheduler
 from faultsim.store import FaultyStore, Rates
 from faultsim.writer import Content
 
-from blocks.catalog import claims, prune, shelf
+from blocks.catalog import claims, prune, rebuild, shelf
 from blocks.catalog.owner import Owner
 from blocks.catalog.point import PointId, RestorePoint
 from blocks.errors import FlashvaultError
@@ -29,6 +29,8 @@ from blocks.errors import FlashvaultError
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTS = ("node1", "node2")
 EXTENTS = 4
+NOBODY = Owner(host="node1", boot_id="boot", pid_namespace="pid", pid=0, started_ticks=0)
+"""Who cleans up when every process is dead."""
 
 
 def commit_last(world: World, run_id: str, make: Callable[[], RestorePoint]) -> None:
@@ -92,7 +94,10 @@ class World:
             ("verify", actors.verify, 2),
             ("undelete", actors.bring_back, rng.randrange(1, 6)),
             ("reconcile", actors.reconcile, 2),
+            ("rebuild", actors.rebuild_catalog, 2),
         ]
+        if rng.random() < 0.25:
+            plans.append(("vandal", actors.vandalise, 12))
         plans += [plan for plan in maybe if rng.random() < 0.5]
         for number, (name, act, times) in enumerate(plans):
             host = rng.choice(HOSTS)
@@ -127,6 +132,10 @@ class World:
             for host in HOSTS:
                 actors.reconcile(self, host)
             self.arrive(0.5)
+        actors.rebuild_catalog(self, HOSTS[0])
+        self.ledger.check_rebuilt()
+        if any(self.ledger.is_past_help(point) for point in self.ledger.vandalised.values()):
+            return
         self.pass_time(40)
         prune.sweep(self.store, GROUP, {}, minimum=1, workers=1)
         self.ledger.check_points(self.inner)
@@ -190,8 +199,8 @@ class World:
         return PointId(f"01{self.rng.randrange(10**6):06d}{self.ids:018d}")
 
     def owner(self) -> Owner:
-        assert self.scheduler.current is not None
-        return self.scheduler.current.owner
+        current = self.scheduler.current
+        return current.owner if current else NOBODY
 
     def pass_time(self, days: float) -> None:
         self.clock += timedelta(days=days)
@@ -212,6 +221,7 @@ class World:
         """Ids and owners of this world instead of the machine's."""
         with (
             mock.patch.object(prune, "new_id", self.new_id),
+            mock.patch.object(rebuild, "new_id", self.new_id),
             mock.patch.object(claims, "this_process", self.owner),
         ):
             yield
