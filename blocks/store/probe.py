@@ -175,7 +175,7 @@ def require(report: Report, *, object_lock: bool = False) -> None:
     if reasons:
         raise Refused(
             f"{report.url} cannot be used as configured: {'; '.join(reasons)}",
-            hint="See docs/reference/stores.md; ENCRYPTION=CLIENT needs nothing of the store.",
+            hint="See docs/reference/stores.md: what each store does, and what follows.",
         )
 
 
