@@ -102,6 +102,18 @@ def apply(configuration: Configuration) -> list[Change]:
     return done
 
 
+def pools_without_a_worker() -> list[str]:
+    """Return our work pools at which no worker has looked in the last minutes."""
+    with _client() as client:
+        return [
+            name
+            for name in POOLS
+            if not any(
+                worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(name)
+            )
+        ]
+
+
 @contextmanager
 def _client() -> Iterator[SyncPrefectClient]:
     try:

@@ -1,0 +1,151 @@
+"""Look over a whole set-up and say what to do: arrays, nodes, buckets, profiles, Prefect.
+
+Reads only. Each check stands alone, so that one dead machine does not hide what else is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from blocks.errors import FlashvaultError
+from blocks.profile.model import BackupProfile, Configuration, Method
+from blocks.svc.replication import RemoteGroup
+from tasks import open as opened
+from tasks.owner import find_owner
+from tasks.preflight import Seen, check_pairs, read_pairs, targets_of
+
+SIDE_BY_SIDE = 8
+
+Status = Literal["ok", "warning", "wrong"]
+Found = tuple[Status, str, str]
+"""How it is, what was seen, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    subject: str
+    status: Status
+    message: str
+    hint: str = ""
+
+
+def check(wanted: Configuration, group: str = "") -> list[Finding]:
+    """Check everything, or what one resource group needs.
+
+    Args:
+        wanted: the configuration.
+        group: a resource group; all if empty.
+    """
+    looks = list(_looks(wanted, group))
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="check") as pool:
+        return list(pool.map(_look, looks))
+
+
+def _looks(wanted: Configuration, group: str) -> Iterator[tuple[str, Callable[[], Found]]]:
+    profiles = [profile for profile in wanted.profiles if group in ("", profile.name)]
+    if group and not profiles:
+        wanted.profile(group)  # says which there are
+    systems = dict.fromkeys(name for profile in profiles for name in profile.storage_names)
+    buckets = dict.fromkeys(p.bucket_name for p in profiles if p.method == Method.CLOUD)
+    for name in systems or [system.name for system in wanted.storage_systems]:
+        yield f"storage_system {name}", partial(_array, wanted, name)
+    for node in wanted.nodes:
+        yield f"node {node.name}", partial(_node, wanted, node.name)
+    for name in buckets or [bucket.name for bucket in wanted.buckets]:
+        yield f"bucket {name}", partial(_bucket, wanted, name)
+    for profile in profiles:
+        look = _cloud if profile.method == Method.CLOUD else _remote
+        yield profile.title, partial(look, wanted, profile)
+    yield "prefect", partial(_prefect, wanted)
+
+
+def _look(named: tuple[str, Callable[[], Found]]) -> Finding:
+    subject, look = named
+    try:
+        status, message, hint = look()
+    except FlashvaultError as error:
+        return Finding(subject, "wrong", str(error), error.hint)
+    return Finding(subject, status, message, hint)
+
+
+def _array(wanted: Configuration, name: str) -> Found:
+    with opened.array(wanted, name) as client:
+        system = client.lssystem()
+        return "ok", f"{system.name} answers at {client.address}", ""
+
+
+def _node(wanted: Configuration, name: str) -> Found:
+    disks = opened.host(wanted, name).disks()
+    known = sum(bool(disk.uid) for disk in disks)
+    return "ok", f"{len(disks)} disks, {known} of them volumes of an array", ""
+
+
+def _bucket(wanted: Configuration, name: str) -> Found:
+    store = opened.store(wanted, name)
+    for _ in store.list("points/"):
+        break
+    return "ok", f"{store.url} can be listed", ""
+
+
+def _cloud(wanted: Configuration, profile: BackupProfile) -> Found:
+    system, pairs = read_pairs(wanted, profile)
+    owner = find_owner(wanted, profile.name)
+    reader = wanted.reading_node(profile).name
+    seen = Seen(
+        storage_system=system,
+        owner=owner.name,
+        reader=reader,
+        pairs=pairs,
+        sources={disk.uid: disk for disk in owner.disks if disk.uid},
+        targets={disk.uid: disk for disk in opened.host(wanted, reader).disks() if disk.uid},
+        volume_groups=profile.volume_groups or tuple(owner.machine.volume_groups(profile.name)),
+    )
+    check_pairs(profile, seen)
+    targets_of(seen)
+    if profile.retention is None:
+        hint = f"flashvault modify backup_profile {profile.name} RETENTION=last=7,daily=14"
+        return "warning", f"{len(pairs)} volumes; nothing is ever pruned", hint
+    return "ok", f"{len(pairs)} volumes; owner {owner.name}, read by {reader}", ""
+
+
+def _remote(wanted: Configuration, profile: BackupProfile) -> Found:
+    with opened.array(wanted, profile.storage_names[0]) as client:
+        health = RemoteGroup(client, profile.replicated_resources).health()
+    if health.troubles:
+        return "warning", "; ".join(health.troubles), f"flashvault sync {profile.name}"
+    return "ok", f"{health.group.name} is {health.state}", ""
+
+
+def _prefect(wanted: Configuration) -> Found:
+    if not opened.has_api():
+        hint = "Start one with `flashvault serve`, or set PREFECT_API_URL."
+        return "warning", "no server is known: nothing is scheduled", hint
+    from deployments import register
+
+    if changes := register.plan(wanted):
+        names = ", ".join(f"{change.kind} {change.name}" for change in changes[:3])
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return "wrong", f"not as the configuration says: {names}{more}", "flashvault apply"
+    if idle := register.pools_without_a_worker():
+        hint = f"prefect worker start --pool {idle[0]}"
+        return "wrong", f"no worker looks at {', '.join(idle)}", hint
+    return "ok", "deployments, schedules and alarms are as configured", ""
+
+
+def loose_ends(wanted: Configuration) -> list[Finding]:
+    """Return what profiles name and nobody registered."""
+    return [
+        Finding(profile.title, "wrong", text, "Register it with `flashvault add`.")
+        for profile, text in wanted.loose_ends()
+    ]
+
+
+def worst(findings: list[Finding]) -> int:
+    """Return the exit status: 0, or 1 if something is wrong."""
+    return 1 if any(finding.status == "wrong" for finding in findings) else 0
