@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from blocks.catalog import shelf
-from blocks.catalog.marks import read_marks
+from blocks.catalog.marks import distrusted, read_damage
 from blocks.catalog.point import Kind, RestorePoint, StoredObject, VolumeImage
 from blocks.policy.mode import Mode, decide
 from blocks.profile.model import BackupProfile, Configuration
@@ -59,7 +59,7 @@ def decide_backup(
     """
     bucket = store(wanted, profile.bucket_name)
     points = shelf.points(bucket, profile.name)
-    distrusted = read_marks(bucket, profile.name).damaged
+    bad = distrusted(points, read_damage(bucket, profile.name))
     chosen = decide(
         profile,
         points,
@@ -67,7 +67,7 @@ def decide_backup(
         mode=mode,
         force=force,
         grace_percent=grace_percent,
-        distrusted=distrusted,
+        distrusted=bad,
     )
     for warning in chosen.warnings:
         run_log().warning("%s", warning)

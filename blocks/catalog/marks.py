@@ -20,8 +20,9 @@ from typing import Literal
 from blake3 import blake3
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from blocks.catalog.chain import keys_of
 from blocks.catalog.document import WORKERS, each, read_sealed, seal
-from blocks.catalog.point import PointId
+from blocks.catalog.point import PointId, RestorePoint
 from blocks.errors import ObjectMissing
 from blocks.store.base import ObjectInfo, Store
 
@@ -143,6 +144,15 @@ def read_damage(store: Store, group: str, *, workers: int = WORKERS) -> Sequence
 
     found = each(read, list(store.list(f"marks/{group}/damaged/")), workers=workers)
     return [mark for mark in found if mark is not None]
+
+
+def distrusted(points: Iterable[RestorePoint], damage: Iterable[Damage]) -> frozenset[PointId]:
+    """Return the points that need a damaged object, whichever point it was found in.
+
+    Objects are shared: a child of a damaged point may read the same bad frame (Longhorn #1385).
+    """
+    keys = {mark.key for mark in damage}
+    return frozenset(point.id for point in points if keys & keys_of([point]))
 
 
 def damaged_ranges(damage: Sequence[Damage]) -> Mapping[str, list[tuple[int, int]]]:

@@ -23,7 +23,7 @@ from blocks.catalog.claims import (
     read_fate,
 )
 from blocks.catalog.document import WORKERS, each, read_sealed, seal
-from blocks.catalog.marks import Marks, read_marks
+from blocks.catalog.marks import Damage, Marks, distrusted, read_damage, read_marks
 from blocks.catalog.point import (
     PointId,
     RestorePoint,
@@ -104,15 +104,18 @@ def read_shelf(store: Store, group: str, *, workers: int = WORKERS) -> Shelf:
     marks = read_marks(store, group)
     found = each(lambda info: _read(store, info), infos, workers=workers)
     documents = [(info, entry) for info, entry in zip(infos, found, strict=True) if entry]
-    return shelve(documents, voided, marks)
+    damage = read_damage(store, group, workers=workers) if marks.damaged else ()
+    return shelve(documents, voided, marks, damage)
 
 
 def shelve(
     documents: Sequence[tuple[ObjectInfo, RestorePoint | Void | Unreadable]],
     voided: Collection[PointId],
     marks: Marks,
+    damage: Sequence[Damage],
 ) -> Shelf:
     """Put what was read in order: which documents are points, and what is marked on them."""
+    bad = distrusted((entry for _, entry in documents if isinstance(entry, RestorePoint)), damage)
     voids = frozenset(voided) | {entry.run_id for _, entry in documents if isinstance(entry, Void)}
     points = [
         ShelvedPoint(
@@ -120,7 +123,7 @@ def shelve(
             info.stored_at,
             marks.trashed_at.get(entry.id),
             entry.id in marks.held,
-            entry.id in marks.damaged,
+            entry.id in marks.damaged or entry.id in bad,
         )
         for info, entry in documents
         if isinstance(entry, RestorePoint) and entry.id not in voids

@@ -24,7 +24,7 @@ from blocks.catalog.claims import (
     voids_prefix,
 )
 from blocks.catalog.document import WORKERS, each, is_sealed, read_sealed, unseal
-from blocks.catalog.marks import Marks, group_marks
+from blocks.catalog.marks import Marks, group_marks, read_damage
 from blocks.catalog.point import RestorePoint, point_key, run_of
 from blocks.catalog.shelf import Shelf, Unreadable, shelve
 from blocks.errors import CorruptData, ObjectChanged, ObjectMissing, StoreUnavailable, UnknownFormat
@@ -186,7 +186,8 @@ class _Collector:
             else:
                 marks.append(info)
         known = group_marks(self.group, marks)
-        shelf = shelve(documents, voided, known)
+        damage = read_damage(self.store, self.group, workers=1) if known.damaged else ()
+        shelf = shelve(documents, voided, known, damage)
         return View(self.group, uploads, objects, tuple(intents), tombstones, shelf, known)
 
     def _documents(self, infos: list[ObjectInfo]) -> Iterator[ObjectInfo]:

@@ -14,7 +14,7 @@ from blocks.catalog.claims import (
     read_tombstones,
     write_tombstone,
 )
-from blocks.catalog.marks import mark_damaged, read_marks, trash_key
+from blocks.catalog.marks import distrusted, mark_damaged, read_damage, read_marks, trash_key
 from blocks.catalog.point import PointId, RestorePoint, point_key
 from blocks.catalog.prune import hold, plan_prune, release, sweep, undelete
 from blocks.catalog.shelf import points, publish, read_point, read_shelf
@@ -202,6 +202,21 @@ def test_the_floor_of_restorable_points_holds(make_point: MakePoint) -> None:
         sweep(store, "RG1", give_up(made[0]), minimum=3)
     assert points(store) == made
     assert read_shelf(store, "RG1").points[3].is_damaged
+
+
+def test_damage_found_in_one_point_is_damage_of_all_that_share_the_object(
+    make_point: MakePoint,
+) -> None:
+    store = Aging()
+    full, child, last = chain(store, make_point, 3)
+    mark_damaged(store, "RG1", full.id, child.objects[0].key, [(0, 9)], EPOCH)
+    whole = make_point(store, day=4)
+    commit(store, whole)
+    damaged = {entry.point.id for entry in read_shelf(store, "RG1").points if entry.is_damaged}
+    # Found while reading `full`, so it is marked; `child` stored the object, and `last` shares it.
+    assert damaged == {full.id, child.id, last.id}
+    assert distrusted([full, child, last, whole], read_damage(store, "RG1")) == {child.id, last.id}
+    assert look(store, "RG1").shelf == read_shelf(store, "RG1")
 
 
 def test_the_plan_says_what_the_sweep_then_does(make_point: MakePoint) -> None:
