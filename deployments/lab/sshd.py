@@ -195,19 +195,26 @@ class SshServer:
 
 
 class _In(io.RawIOBase):
-    """What the client sends on a channel."""
+    """What the client sends on a channel.
+
+    All that has come is taken at once: taking the front of a full window piece by piece, paramiko
+    would move the rest of it each time.
+    """
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+        self._kept = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer)
-        data = self._channel.recv(len(view))
-        view[: len(data)] = data
-        return len(data)
+        if not self._kept:
+            self._kept = memoryview(self._channel.recv(WINDOW_BYTES))
+        piece, self._kept = self._kept[: len(view)], self._kept[len(view) :]
+        view[: len(piece)] = piece
+        return len(piece)
 
 
 class _Transport(paramiko.Transport):
