@@ -4,10 +4,14 @@ A copy replaces the target's contents in place, so that whoever holds the old ta
 change, as on an array. How the copy is made depends on the file system:
 
 - btrfs, volumes in a subvolume: one snapshot of the subvolume freezes all volumes at one instant,
-  even under live writers; the targets are cloned from it.
+  even under writers without pause; the targets are cloned from it. The order of writes holds for
+  writers that wait for the disk (fsync, O_SYNC), as databases do.
 - elsewhere with reflinks (XFS): each volume is cloned at one instant, one after the other.
-- otherwise (ext4, tmpfs): allocated ranges are copied. A writer that bypasses SSH and writes while
-  the copy runs may be seen half; write before the start, as a quiesced application does.
+- otherwise (ext4, tmpfs): allocated ranges are copied.
+
+Without btrfs, a writer that bypasses SSH and writes while the copy runs makes the lab compare again
+until it finds a gap between two writes. One that leaves none may be seen half: write before the
+start, as a quiesced application does.
 """
 
 from __future__ import annotations
@@ -67,9 +71,14 @@ class DiskShelf:
 
     def snapshot(self, pairs: list[tuple[Place, Place]]) -> None:
         """Make every target the copy of its source, all at one instant."""
+        before = [self.version(source) for source, _ in pairs]
+        is_still = time.time_ns() - max(before, default=0) >= QUIET_NS
         with self._frozen() as root:
             for source, target in pairs:
                 copy_in_place(root / source[0] / source[1], self.path(target))
+            is_still |= root != self.directory
+        if not is_still or before != [self.version(source) for source, _ in pairs]:
+            self.follow(pairs)
         self.copied(pairs)
 
     @contextlib.contextmanager
@@ -114,13 +123,14 @@ class DiskShelf:
         leaves no gap long enough for that makes the targets wait, and never see half a write.
         """
         for _ in range(FOLLOW_TRIES):
-            before = [self.version(source) for source, _ in pairs]
-            if time.time_ns() - max(before, default=0) < QUIET_NS:
-                time.sleep(QUIET_NS / 1e9)
-                continue
-            with tempfile.SpooledTemporaryFile(COPY_BYTES) as kept:
-                index = self._read_changes(pairs, kept)
-                if before != [self.version(source) for source, _ in pairs]:
+            with self._frozen() as root, tempfile.SpooledTemporaryFile(COPY_BYTES) as kept:
+                is_frozen = root != self.directory
+                before = [(root / array / name).stat().st_mtime_ns for (array, name), _ in pairs]
+                if not is_frozen and time.time_ns() - max(before, default=0) < QUIET_NS:
+                    time.sleep(QUIET_NS / 1e9)
+                    continue
+                index = self._read_changes(root, pairs, kept)
+                if not is_frozen and before != [self.version(source) for source, _ in pairs]:
                     continue
                 kept.seek(0)
                 for target, offset, length in index:
@@ -130,12 +140,13 @@ class DiskShelf:
         return None
 
     def _read_changes(
-        self, pairs: list[tuple[Place, Place]], kept: IO[bytes]
+        self, root: Path, pairs: list[tuple[Place, Place]], kept: IO[bytes]
     ) -> list[tuple[Place, int, int]]:
         index = []
         for source, target in pairs:
-            with self.path(source).open("rb") as reader:
-                for grain in differing(self.path(source), self.path(target), FOLLOW_GRAIN):
+            path = root / source[0] / source[1]
+            with path.open("rb") as reader:
+                for grain in differing(path, self.path(target), FOLLOW_GRAIN):
                     data = os.pread(reader.fileno(), FOLLOW_GRAIN, grain * FOLLOW_GRAIN)
                     kept.write(data)
                     index.append((target, grain * FOLLOW_GRAIN, len(data)))
