@@ -128,11 +128,13 @@ def health_document(
 def report_health(
     profile: BackupProfile, document: dict[str, Any], health: Health, told: tuple[Transition, ...]
 ) -> str:
-    """Show the poll and the history in Prefect; return the markdown."""
+    """Show the poll and the history in Prefect; return it for a terminal, without the chart."""
     samples = append_history(profile.name, health, told)
     markdown = health_markdown(document, samples, profile.rpo)
     key = slug(profile.name)
-    reports.artifact(f"remote-{key}", markdown, "The remote copy and its lag")
+    chart = lag_chart(samples[-CHART_POLLS:], profile.rpo)
+    shown = f"{markdown}\n\n{as_image(chart, f'Lag of {profile.name}')}" if chart else markdown
+    reports.artifact(f"remote-{key}", shown, "The remote copy and its lag")
     if health.progress is not None:
         reports.progress(f"remote-copy-{key}", health.progress, _copy_line(document))
     return markdown
@@ -155,9 +157,6 @@ def health_markdown(document: dict[str, Any], samples: list[Sample], rpo: timede
     if document["progress"] is not None:
         lines.append(f"- {_copy_line(document)}")
     lines += [f"- **{note}**" for note in document["notes"]]
-    chart = lag_chart(samples[-CHART_POLLS:], rpo)
-    if chart:
-        lines += ["", as_image(chart, f"Lag of {document['group']}")]
     lines += [
         "",
         "| relationship | state | progress | status | freeze time |",
@@ -208,8 +207,8 @@ def _copy_line(document: dict[str, Any]) -> str:
 
 
 def _relationship_rows(poll: Poll) -> list[dict[str, Any]]:
-    """Return one row a relationship, from the array that has the primary if it answers."""
-    views = sorted(poll.views.values(), key=lambda view: not view.is_primary)
+    """Return one row a relationship, from the array whose half is frozen, else from the primary."""
+    views = sorted(poll.views.values(), key=lambda v: (v.frozen_at is None, not v.is_primary))
     if not views:
         return []
     return [

@@ -27,6 +27,8 @@ class Told:
     node: str
     activity: dict[str, Activity]
     problem: str = ""
+    """Why it could not be asked."""
+    notes: tuple[str, ...] = ()
 
 
 def activity(
@@ -40,8 +42,8 @@ def activity(
         uids: the group's vdisk UIDs by storage system.
 
     Returns:
-        Activity by storage system, and a note for every node that could not be asked. Running
-        beats unknown beats stopped: one node that says so is enough.
+        Activity by storage system, and notes: who could not be asked, whose disks are gone.
+        Running beats unknown beats stopped: one node that says so is enough.
     """
     names = members(wanted)
     with ThreadPoolExecutor(max(len(names), 1), thread_name_prefix="nodes") as pool:
@@ -56,7 +58,8 @@ def activity(
             found[system] = Activity.UNKNOWN
         else:
             found[system] = Activity.STOPPED
-    return found, tuple(f"{each.node}: {each.problem}" for each in told if each.problem)
+    notes = [note for each in told for note in (each.problem, *each.notes) if note]
+    return found, tuple(notes)
 
 
 def _ask(
@@ -70,22 +73,27 @@ def _ask(
         state = machine.group_state(profile.name)
         disks = machine.disks()
     except FlashvaultError as error:
-        return Told(name, {}, describe(error))
+        return Told(name, {}, f"{name} cannot be asked: {describe(error)}")
     seen = {system: [disk for disk in disks if disk.uid in known] for system, known in uids.items()}
     seen = {system: own for system, own in seen.items() if own}
     in_use = {system for system, own in seen.items() if any(disk.is_active for disk in own)}
     if state not in _AT_REST and not in_use:
         in_use = set(seen)  # online on raw disks, which no volume group shows as in use
-    return Told(
-        name,
-        {system: _judged(machine, own, system in in_use, state) for system, own in seen.items()},
-    )
+    answers: dict[str, Activity] = {}
+    notes = []
+    for system, own in seen.items():
+        answers[system] = Activity.STOPPED
+        if system in in_use and _reads_any(machine, own):
+            answers[system] = Activity.RUNNING
+        elif system in in_use:
+            notes.append(
+                f"{name} says that the group is {state}, but it can read none of its disks"
+            )
+    return Told(name, answers, notes=tuple(notes))
 
 
-def _judged(machine: Host, disks: list[Disk], is_in_use: bool, state: GroupState) -> Activity:
-    """Say whether a node really uses these disks: a dead array's group may still say ONLINE."""
-    if not is_in_use:
-        return Activity.STOPPED
+def _reads_any(machine: Host, disks: list[Disk]) -> bool:
+    """Say whether a node still reaches these disks: a dead array's group may still say ONLINE."""
     for disk in disks:
         try:
             reader = machine.open_read(disk)
@@ -96,6 +104,5 @@ def _judged(machine: Host, disks: list[Disk], is_in_use: bool, state: GroupState
         except FlashvaultError as error:
             run_log().info("%s cannot read %s: %s", machine.name, disk.name, error)
         else:
-            run_log().info("%s reads %s, group %s", machine.name, disk.name, state)
-            return Activity.RUNNING
-    return Activity.STOPPED
+            return True
+    return False

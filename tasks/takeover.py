@@ -301,8 +301,10 @@ def move_markdown(document: dict[str, Any]) -> str:
         lines.append(f"- **written over: {document['overwrites']}**")
     if document["is_split"]:
         lines.append("- **afterwards both sites' volumes can be written**")
-    for name, state in document["states"].items():
-        lines.append(f"- {name}: {state}, group {document['activity'].get(name, 'unknown')}")
+    lines += [
+        f"- {name}: {document['states'].get(name, 'does not answer')}, the group there is {said}"
+        for name, said in sorted(document["activity"].items())
+    ]
     lines += [f"- {note}" for note in document["notes"]]
     if document["state_after"]:
         lines.append(f"- done: the group is {document['state_after']}")

@@ -78,8 +78,9 @@ def test_the_node_that_has_the_group_says_where_it_runs(ask) -> None:
 
 
 def test_a_group_online_on_disks_that_cannot_be_read_does_not_run(ask) -> None:
-    found, _ = ask(Machine("n1", GroupState.ONLINE, [disk("A", active=True)], reads=False))
+    found, notes = ask(Machine("n1", GroupState.ONLINE, [disk("A", active=True)], reads=False))
     assert found["storage1"] is Activity.STOPPED
+    assert "n1 says that the group is ONLINE, but it can read none" in notes[0]
 
 
 def test_disks_in_use_count_although_the_cluster_says_offline(ask) -> None:
