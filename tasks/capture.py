@@ -8,6 +8,7 @@ from importlib.metadata import version
 from blocks.catalog.labels import Labels
 from blocks.catalog.point import StoredObject, VolumeImage, image_folder, image_name
 from blocks.profile.model import BackupProfile, Configuration
+from blocks.units import MIB
 from tasks.decide import Decision
 from tasks.open import host
 from tasks.pipeline import CaptureSettings, capture_volume
@@ -62,6 +63,7 @@ def capture(
         pvid=disk.pvid if disk else "",
         volume_group=volume_group,
     )
+    how = settings_of(wanted, profile, len(seen.pairs))
     progress = Progress(label=f"capture {disk_name}", total_bytes=pair.source.size_bytes)
     reader = host(wanted, seen.reader).open_read(snapshot.targets[pair.source.uid])
     try:
@@ -79,7 +81,7 @@ def capture(
                 ),
                 uid=pair.source.uid,
                 parent=decision.parent_of(pair.source.uid),
-                settings=replace(settings_of(wanted, profile), labels=labels.as_header()),
+                settings=replace(how, labels=labels.as_header()),
                 stop=run.stop,
                 progress=progress,
             )
@@ -114,10 +116,16 @@ def capture(
     return CapturedVolume(image, captured.objects, captured.is_full, captured.warning)
 
 
-def settings_of(wanted: Configuration, profile: BackupProfile) -> CaptureSettings:
-    """Return how a profile wants its volumes captured."""
+def settings_of(wanted: Configuration, profile: BackupProfile, volumes: int) -> CaptureSettings:
+    """Return how a profile wants its volumes captured.
+
+    Memory of a run is about volumes at once x part_bytes x (uploads + 2): with one volume 160 MiB,
+    with four 256 MiB, and never more than that.
+    """
     return CaptureSettings(
         extent_bytes=profile.extent_bytes,
         compress=profile.compression,
+        part_bytes=32 * MIB if volumes == 1 else 16 * MIB,
+        uploads=3 if volumes <= 2 else 2,
         cipher=writing_cipher(wanted, profile),
     )

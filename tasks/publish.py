@@ -80,7 +80,7 @@ def publish(
     The claim is ended with the run: until then the point's objects are protected twice.
     """
     run.check()
-    how = settings_of(wanted, profile)
+    how = settings_of(wanted, profile, len(captured))
     point = RestorePoint(
         id=run.id,
         group=profile.name,

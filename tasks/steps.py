@@ -26,8 +26,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-SIDE_BY_SIDE = 8
-"""Steps of one run that may run at once: volumes being captured or restored."""
+SIDE_BY_SIDE = 4
+"""Steps of one run that may run at once: volumes being captured or restored. Each has its own part
+buffers, so this bounds the memory of a run (`tasks.capture.settings_of`)."""
 
 CONTROL_S = 900.0
 """A step that only asks and decides is given up after this long."""
