@@ -26,6 +26,7 @@ from blocks.store.fingerprint import (
     save_fingerprint,
     take_fingerprint,
 )
+from blocks.store.kms import AwsKms, open_kms
 from blocks.store.lock import lock_objects
 from blocks.store.probe import Report, latest_report, probe, require, save_report
 from tasks import reports
@@ -59,6 +60,8 @@ def check_store(wanted: Configuration, profile: BackupProfile) -> None:
     if settings.provider == "FILE":
         return
     asked = encryption_of(settings)
+    if asked.mode is Mode.CLIENT and not profile.key_id:
+        run_log().warning("%s has no KEY_ID: another keyring would not be noticed", profile.name)
     report = _report(settings)
     if report is None or report.encryption is not asked.mode:
         opened = open_store(settings)
@@ -93,6 +96,7 @@ def writing_cipher(wanted: Configuration, profile: BackupProfile) -> Cipher | No
         block.get_store(),
         private_key=private_key,
         passphrase="" if private_key else passphrase,
+        kms=_kms(),
         pinned_key_id=profile.key_id,
     )
 
@@ -128,7 +132,7 @@ def reading_ciphers(
     if not any(point.key_ids for point in points):
         return {point.id: None for point in points}
     passphrase, private_key = _reading_secrets(asked)
-    cipher = open_cipher(source, passphrase=passphrase, private_key=private_key)
+    cipher = open_cipher(source, passphrase=passphrase, private_key=private_key, kms=_kms())
     if not (cipher.can_read or metadata_only):
         raise WrongKey(
             f"the restore points of {asked.group} are encrypted, this host's key can only write",
@@ -153,6 +157,12 @@ def _reading_secrets(asked: Asked) -> tuple[str, str]:
         passphrase or block.passphrase.get_secret_value(),
         private_key or block.private_key.get_secret_value(),
     )
+
+
+def _kms() -> AwsKms | None:
+    """Return AWS KMS where this host is told to use it; its credentials are the AWS chain's."""
+    region = os.environ.get(_KMS_REGION, "")
+    return open_kms(region) if region else None
 
 
 def watch(
@@ -184,6 +194,7 @@ def watch(
 
 _PASSPHRASE = "FLASHVAULT_PASSPHRASE"  # noqa: S105 - the name of a variable
 _PRIVATE_KEY = "FLASHVAULT_PRIVATE_KEY"
+_KMS_REGION = "FLASHVAULT_KMS_REGION"
 _ACCEPT_UNSIGNED = "FLASHVAULT_ACCEPT_UNSIGNED"
 """Set it to read points that nobody signed, such as those rebuilt from images alone."""
 
