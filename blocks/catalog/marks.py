@@ -152,7 +152,7 @@ def distrusted(points: Iterable[RestorePoint], damage: Iterable[Damage]) -> froz
     Objects are shared: a child of a damaged point may read the same bad frame (Longhorn #1385).
     """
     keys = {mark.key for mark in damage}
-    return frozenset(point.id for point in points if keys & keys_of([point]))
+    return frozenset(point.id for point in points if keys and keys & keys_of([point]))
 
 
 def damaged_ranges(damage: Sequence[Damage]) -> Mapping[str, list[tuple[int, int]]]:

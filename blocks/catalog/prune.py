@@ -259,10 +259,9 @@ def _bury(
         gone = [listed.objects[name] for name in batch if name in listed.objects]
         report.deleted_objects += len(gone)
         report.freed_bytes += sum(info.size_bytes for info in gone)
+    deleted = set(free)
     report.purged += [
-        entry.point.id
-        for entry in view.shelf.points
-        if point_key(group, entry.point.id) in set(free)
+        entry.point.id for entry in view.shelf.points if point_key(group, entry.point.id) in deleted
     ]
     if len(free) == len(tombstone.keys):
         store.delete([key])

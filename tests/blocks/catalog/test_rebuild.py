@@ -303,25 +303,43 @@ def test_images_of_which_some_are_gone_do_not_add_up() -> None:
         machine.require_restorable(point)
 
 
-@pytest.mark.slow
-def test_ten_thousand_points_are_listed_and_rebuilt_within_a_minute() -> None:
-    """Measured against a store that answers each request in memory."""
-    store = MemoryStore(part_min_bytes=0)
+def ten_thousand() -> MemoryStore:
+    """Make a catalog of 10,000 points an hour apart, that share their images."""
+    store = MemoryStore(part_min_bytes=0, now=lambda: EPOCH)
     machine = Machine(store, extents=8)
     first = machine.backup()
-    for _ in range(9_999):
-        machine.day += 1
-        taken_at = EPOCH + timedelta(hours=machine.day)
+    for hour in range(1, 10_000):
         run = new_id()
         intent = begin_intent(store, "RG1", run, parent=first)
+        taken_at = EPOCH + timedelta(hours=hour)
         publish(store, first.model_copy(update={"id": run, "taken_at": taken_at}), workers=1)
         end_intent(store, intent)
-    began = time.monotonic()
+    return store
+
+
+@pytest.mark.slow
+def test_ten_thousand_points_are_listed_and_rebuilt_within_a_minute() -> None:
+    """Against a store that answers each request in memory: what our own code costs, in CPU time."""
+    store = ten_thousand()
+    began = time.process_time()
     assert len(points(store)) == 10_000
-    listed_s = time.monotonic() - began
+    assert time.process_time() - began < 60
     lose(store)
-    began = time.monotonic()
+    began = time.process_time()
     assert len(run_rebuild(store).rebuilt) == 10_000
-    rebuilt_s = time.monotonic() - began
-    assert listed_s < 60
-    assert rebuilt_s < 60
+    assert time.process_time() - began < 60
+
+
+@pytest.mark.slow
+def test_half_of_ten_thousand_points_are_pruned_within_a_minute() -> None:
+    moment = EPOCH
+    store = ten_thousand()
+    store._now = lambda: moment
+    given = {point.id: "no rule keeps it" for point in points(store)[:5_000]}
+    began = time.process_time()
+    assert len(sweep(store, "RG1", given, minimum=1).trashed) == 5_000
+    moment += timedelta(days=8)
+    report = sweep(store, "RG1", given, minimum=1)
+    assert len(report.purged) == 5_000
+    assert time.process_time() - began < 60
+    assert len(points(store)) == 5_000
