@@ -1,7 +1,7 @@
 """python3 on a node that has it: really run, on this machine, with the node's disks as its own.
 
-The program and its input name disks as `/dev/rhdiskN`; it is run in a directory of links, and the
-names are replaced in its arguments. Nothing but the lab's own user asks for this.
+A program's arguments name disks as `/dev/rhdiskN`; they are replaced by links to the volumes. It
+has the standard library only, as on a node. Nothing but the lab's own user asks for this.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def python3(machine: Machine, words: list[str], streams: Io) -> int:
                     (devices / name).symlink_to(lun.path)
         arguments = [re.sub(r"/dev/(r?hdisk\d+)", rf"{devices}/\1", word) for word in words[1:]]
         child = subprocess.Popen(
-            [sys.executable, "-I", *arguments],
+            [sys.executable, "-IS", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

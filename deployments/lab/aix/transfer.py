@@ -115,7 +115,8 @@ def dd(machine: Machine, words: list[str], streams: Io) -> int:
             _source(machine, settings.get("if"), streams) as source,
             _target(machine, settings.get("of"), streams, seek * obs) as put,
         ):
-            _copy(_blocks(source, ibs, skip, limit, read), put, written, obs if gathers else 0)
+            blocks = _blocks(source, ibs, skip, limit, read)
+            _copy(blocks, put, written, obs, gathers=gathers)
     except Complaint as complaint:
         streams.complain(f"{complaint}\n")
         status = complaint.status
@@ -227,20 +228,20 @@ def _target(machine: Machine, path: str | None, streams: Io, offset: int) -> Ite
             disk.close()
 
 
-def _copy(blocks: Iterator[bytes], put: _Put, counts: Counts, gather: int) -> None:
+def _copy(blocks: Iterator[bytes], put: _Put, counts: Counts, size: int, *, gathers: bool) -> None:
     """Write blocks as they come, or gathered into blocks of the output's size."""
     pending = bytearray()
     for data in blocks:
-        if not gather:
+        if not gathers:
             put(data)
-            counts.add(len(data), len(data))
+            counts.add(len(data), size)
             continue
         pending += data
-        whole = len(pending) - len(pending) % gather
-        for start in range(0, whole, gather):
-            put(bytes(pending[start : start + gather]))
-            counts.add(gather, gather)
+        whole = len(pending) - len(pending) % size
+        for start in range(0, whole, size):
+            put(bytes(pending[start : start + size]))
+            counts.add(size, size)
         del pending[:whole]
     if pending:
         put(bytes(pending))
-        counts.add(len(pending), gather)
+        counts.add(len(pending), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 from blocks.errors import FreezeExpired, HostError, ShortRead, TargetInUse
 from blocks.host.aix import AixHost
 from blocks.host.base import Disk, GroupState
+from blocks.host.digests import remote_digests
 from blocks.ssh import SshRunner, SshTarget
 from deployments.lab import wiring
 from deployments.lab.daemon import NODE_LIMITS
@@ -29,6 +31,7 @@ class Site:
     bench: object
     nodes: Nodes
     hosts: dict[str, AixHost]
+    runners: dict[str, SshRunner]
 
     @property
     def near(self) -> AixHost:
@@ -46,7 +49,7 @@ def site(bench, tmp_path) -> Iterator[Site]:
     nodes = Nodes(tmp_path, bench.arrays)
     nodes.wire([wiring.Group(1)])
     keys = Keys(tmp_path / "keys")
-    servers, runners, hosts = [], [], {}
+    servers, runners, hosts = [], {}, {}
     for name, machine in nodes.machines.items():
         door = Door("root", [keys.public("id")])
         server = SshServer(name, keys.private(f"host_{name}"), door, machine.run, NODE_LIMITS)
@@ -57,11 +60,11 @@ def site(bench, tmp_path) -> Iterator[Site]:
             private_key=keys.key_file("id").read_text(),
             host_key=keys.public(f"host_{name}"),
         )
-        runners.append(SshRunner(target))
-        hosts[name] = AixHost(name, runners[-1])
+        runners[name] = SshRunner(target)
+        hosts[name] = AixHost(name, runners[name])
         servers.append(server)
-    yield Site(bench, nodes, hosts)
-    for runner in runners:
+    yield Site(bench, nodes, hosts, runners)
+    for runner in runners.values():
         runner.close()
     for server in servers:
         server.stop()
@@ -136,6 +139,19 @@ def test_a_prepared_target_cannot_be_read_and_a_started_one_can(site) -> None:
     reader.read_into(0, buffer)
     reader.close()
     assert bytes(buffer).startswith(b"point in time.")
+
+
+def test_a_node_hashes_its_disks_itself_unless_it_has_no_python(site) -> None:
+    data = os.urandom(MIB) + bytes(MIB) + os.urandom(2 * MIB)
+    site.bench.path("Node1_1").write_bytes(data)
+    settings = {"extent_bytes": MIB, "algorithm": "sha256", "timeout_s": 30.0}
+    digests = remote_digests(site.runners["node1"], "/dev/rhdisk18", len(data), **settings)
+    assert digests is not None
+    wanted = [hashlib.sha256(data[at : at + MIB]).digest() for at in range(0, len(data), MIB)]
+    assert list(digests) == [wanted[0], None, wanted[2], wanted[3]]
+    site.nodes.machines["node1"].state.has_python = False
+    ask = (site.runners["node1"], "/dev/rhdisk18", len(data))
+    assert remote_digests(*ask, **settings) is None
 
 
 def test_a_freeze_thaws_when_left(site) -> None:
