@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from blocks.errors import HostError, ShortRead
+from blocks.errors import HostError, RemoteError, ShortRead, Unreachable
 from blocks.host import agent
 from blocks.runner import OutStream, Runner
 from blocks.units import KIB
@@ -61,11 +61,18 @@ def remote_digests(
     loader = (
         f"import sys;exec(compile(sys.stdin.buffer.read({len(source)}),'flashvault-agent','exec'))"
     )
-    stream = runner.stream_out(
-        f"{_PATH} python3 -c {shlex.quote(loader)} {shlex.quote(path)}",
-        timeout_s=timeout_s,
-        stdin=source + json.dumps(request).encode() + b"\n",
-    )
+    try:
+        stream = runner.stream_out(
+            f"{_PATH} python3 -c {shlex.quote(loader)} {shlex.quote(path)}",
+            timeout_s=timeout_s,
+            stdin=source + json.dumps(request).encode() + b"\n",
+        )
+    except Unreachable:
+        raise
+    except RemoteError as error:
+        # Without Python the command may be over before it has been sent the program.
+        log.info("node=%s cannot hash: %s", runner.address, error)
+        return None
     answer = _Answer(stream, path)
     try:
         if _can(answer.line()):
