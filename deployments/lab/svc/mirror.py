@@ -5,7 +5,8 @@ one another both halves are moved together; when they do not, each goes its own 
 meet again the halves are reconciled. docs/reference/svc-cli.md §6.
 
 A synchronized group follows its primary at every command and tick, all volumes as they were at one
-instant between two writes: so the secondary always holds a prefix of what was written.
+instant between two writes: so the secondary always holds a prefix of what was written. One in
+cycling mode does so once a cycle; its freeze time is when the last one began.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deployments.lab.svc.refusals import Refusal
 from deployments.lab.svc.states import (
     CONSISTENT_APART,
     CONSISTENT_STOPPED,
+    CYCLING,
     IDLING,
     IDLING_APART,
     INCONSISTENT_APART,
@@ -130,7 +132,8 @@ def is_readable(system: System, volume: Volume) -> bool:
     if half is None:
         return True
     mirror, is_primary = half
-    return is_primary or not mirror.state.startswith("inconsistent")
+    is_closed = mirror.state.startswith("inconsistent") or mirror.state == CONSISTENT_APART
+    return is_primary or not is_closed
 
 
 def is_writable(system: System, volume: Volume) -> bool:
@@ -237,14 +240,26 @@ def _copy_on(system: System, unit: Unit) -> None:
             break
     if is_complete and _catch_up(system, unit):
         for other in halves(system, unit):
-            other.state, other.frozen_at = SYNCHRONIZED, None
+            _settle(system, unit, other)
         system.shelf.mirrored([_pair(own, half.primary) for own in members(system, unit)])
 
 
+def _settle(system: System, unit: Unit, half: Mirror) -> None:
+    """The copy is complete: go on by every write, or by cycles."""
+    is_cycling = unit.cycling_mode == "multi"
+    half.state = CYCLING if is_cycling else SYNCHRONIZED
+    half.frozen_at = system.clock.now() if is_cycling else None
+
+
 def _follow(system: System, unit: Unit) -> None:
-    """Bring a synchronized secondary up with its primary."""
+    """Bring a secondary up with its primary: always, or once a cycle."""
     if unit.mirror.state == SYNCHRONIZED:
         _catch_up(system, unit)
+    elif unit.mirror.state == CYCLING:
+        now = system.clock.now()
+        if now >= (unit.mirror.frozen_at or 0) + unit.cycle_s and _catch_up(system, unit):
+            for half in halves(system, unit):
+                half.frozen_at = now
 
 
 def _catch_up(system: System, unit: Unit) -> bool:
@@ -341,14 +356,15 @@ def _begin(system: System, unit: Unit, primary: str, *, is_same: bool) -> None:
             own.copied = twin.copied = 0.0
             own.share = twin.share = _difference(system, own) / 100
     for half in halves(system, unit):
-        half.state = SYNCHRONIZED if is_same else INCONSISTENT_COPYING
+        half.state, half.frozen_at = INCONSISTENT_COPYING, None
         half.primary, half.at = primary, system.clock.now()
-        half.frozen_at = None
+        if is_same:
+            _settle(system, unit, half)
 
 
 def switch(system: System, unit: Unit, primary: str) -> None:
     """Swap the roles of a synchronized unit: what was written last goes over first."""
-    if unit.mirror.state != SYNCHRONIZED or peer_of(system, unit) is None:
+    if unit.mirror.state not in {SYNCHRONIZED, CYCLING} or peer_of(system, unit) is None:
         raise Refusal(NOT_NOW)
     if primary == unit.mirror.primary:
         return

@@ -186,6 +186,7 @@ class Relationship:
     version: int = -1
     cycling_mode: str = "none"
     cycle_s: int = 300
+    change_volumes: dict[str, str] = field(default_factory=dict)
     mirror: Mirror = field(default_factory=Mirror)
 
 

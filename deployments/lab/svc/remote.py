@@ -14,7 +14,13 @@ from deployments.lab.svc.mirror import Unit
 from deployments.lab.svc.model import Mirror, Partner, Relationship, RemoteGroup
 from deployments.lab.svc.naming import find, free_id, new_name
 from deployments.lab.svc.refusals import Refusal
-from deployments.lab.svc.states import INCONSISTENT_STOPPED, NOT_NOW
+from deployments.lab.svc.states import (
+    CYCLING,
+    INCONSISTENT_COPYING,
+    INCONSISTENT_STOPPED,
+    NOT_NOW,
+    SYNCHRONIZED,
+)
 from deployments.lab.svc.views import Detail, Table, names
 
 if TYPE_CHECKING:
@@ -187,16 +193,37 @@ def _relationship_fields(
         ("bg_copy_priority", 50),
         ("progress", mirror.progress_of(system, each)),
         ("freeze_time", _freeze_time(system, unit)),
-        ("status", "online"),
+        ("status", _status(system, each)),
         ("sync", mirror.sync_of(system, unit) if is_detail else ""),
         ("copy_type", each.copy_type),
         ("cycling_mode", each.cycling_mode),
         ("cycle_period_seconds", each.cycle_s),
-        ("master_change_vdisk_id", None),
-        ("master_change_vdisk_name", None),
-        ("aux_change_vdisk_id", None),
-        ("aux_change_vdisk_name", None),
+        *_change_fields(system, each),
     ]
+
+
+def _status(system: System, each: Relationship) -> str:
+    """Say whether both volumes are online."""
+    unit = mirror.unit_of(system, each)
+    for side, owner, name in (
+        ("master", each.master, each.master_volume),
+        ("aux", each.aux, each.aux_volume),
+    ):
+        other = system.network.systems[owner]
+        if not other.is_online(other.volume(name)):
+            return "primary_offline" if side == unit.mirror.primary else "secondary_offline"
+    return "online"
+
+
+def _change_fields(system: System, each: Relationship) -> list[tuple[str, object]]:
+    """Return the change volumes; of the other system only while it can be asked."""
+    fields: list[tuple[str, object]] = []
+    for side, owner in (("master", each.master), ("aux", each.aux)):
+        name = each.change_volumes.get(side)
+        volumes = system.network.systems[owner].state.volumes.values()
+        number = next((volume.id for volume in volumes if volume.name == name), None)
+        fields += [(f"{side}_change_vdisk_id", number), (f"{side}_change_vdisk_name", name)]
+    return fields
 
 
 @command("lsrcrelationshipprogress")
@@ -269,12 +296,31 @@ def chrcconsistgrp(system: System, request: Request) -> Done:
     others = [each for each in system.state.remote_groups.values() if each is not group]
     name = new_name(others, request.get("name"), group.name)
     cycle_s = request.number("cycleperiodseconds", group.cycle_s, 60, 86400)
-    if request.get("cyclingmode") == "multi":
-        raise Refusal("CMMVC7205E")  # change volumes are not simulated
+    cycling, copy_type = _changed_kind(group, request)
     for each in _both(system, group):
-        each.state.remote_groups[group.id].name = name
-        each.state.remote_groups[group.id].cycle_s = cycle_s
+        twin = each.state.remote_groups[group.id]
+        units: list[Unit] = [twin, *mirror.members(each, twin)]
+        for one in units:
+            one.cycle_s, one.cycling_mode, one.copy_type = cycle_s, cycling, copy_type
+        twin.name = name
     return Done()
+
+
+def _changed_kind(unit: RemoteGroup | Relationship, request: Request) -> tuple[str, str]:
+    """Return (cycling mode, copy type) after a change, which only what stands still allows."""
+    cycling = request.get("cyclingmode")
+    changes = cycling is not None or request.has("global") or request.has("metro")
+    if not changes:
+        return unit.cycling_mode, unit.copy_type
+    if cycling not in {None, "none", "multi"}:
+        raise Refusal("CMMVC5711E", cycling or "")
+    if unit.mirror.state in {"empty", INCONSISTENT_COPYING, SYNCHRONIZED, CYCLING}:
+        raise Refusal(NOT_NOW)
+    if request.has("metro"):
+        return "none", "metro"
+    if cycling == "multi" and unit.copy_type != "global":
+        raise Refusal(NOT_NOW)
+    return cycling or unit.cycling_mode, "global" if request.has("global") else unit.copy_type
 
 
 @command(
@@ -292,8 +338,9 @@ def mkrcrelationship(system: System, request: Request) -> Done:
         raise Refusal("CMMVC5924E")
     if system.relationships_of(master) or peer.relationships_of(aux):
         raise Refusal("CMMVC5959E")
-    if request.get("cyclingmode") == "multi":
-        raise Refusal("CMMVC7205E")  # change volumes are not simulated
+    cycling = request.get("cyclingmode") or "none"
+    if cycling not in {"none", "multi"} or (cycling == "multi" and not request.has("global")):
+        raise Refusal("CMMVC5711E", cycling)
     known = {**peer.state.relationships, **system.state.relationships}
     number = free_id(known)
     name = new_name(known.values(), request.get("name"), f"rcrel{number}")
@@ -307,6 +354,7 @@ def mkrcrelationship(system: System, request: Request) -> Done:
             peer.state.name,
             aux.name,
             copy_type="global" if request.has("global") else "metro",
+            cycling_mode=cycling,
             mirror=Mirror(state=state, at=system.clock.now()),
         )
     word = request.get("consistgrp")
@@ -331,7 +379,10 @@ def _join(system: System, relationship: Relationship, word: str) -> None:
             twin = each.state.remote_groups[group.id]
             twin.copy_type, twin.cycling_mode = relationship.copy_type, relationship.cycling_mode
             twin.mirror = Mirror(own.primary, own.state, own.before, own.frozen_at, own.at)
-    elif relationship.copy_type != group.copy_type:
+    elif (relationship.copy_type, relationship.cycling_mode) != (
+        group.copy_type,
+        group.cycling_mode,
+    ):
         raise Refusal("CMMVC9012E")
     elif (own.state, own.primary) != (group.mirror.state, group.mirror.primary):
         raise Refusal(NOT_NOW)
@@ -371,9 +422,31 @@ def chrcrelationship(system: System, request: Request) -> Done:
             raise Refusal("CMMVC6065E")
         for other in _both(system, each):
             _leave(other, other.state.relationships[each.id])
+    if each.group is not None and (request.get("cyclingmode") or _names_kind(request)):
+        raise Refusal("CMMVC5951E")
+    cycling, copy_type = _changed_kind(each, request)
+    cycle_s = request.number("cycleperiodseconds", each.cycle_s, 60, 86400)
+    changes = _change_volumes(system, each, request)
     for other in _both(system, each):
-        other.state.relationships[each.id].name = name
+        twin = other.state.relationships[each.id]
+        twin.name, twin.cycle_s, twin.change_volumes = name, cycle_s, dict(changes)
+        twin.cycling_mode, twin.copy_type = cycling, copy_type
     return Done()
+
+
+def _names_kind(request: Request) -> bool:
+    return request.has("global") or request.has("metro")
+
+
+def _change_volumes(system: System, each: Relationship, request: Request) -> dict[str, str]:
+    """Return the names of the change volumes by side, after a change."""
+    changes = dict(each.change_volumes)
+    for side, name in (("master", each.master), ("aux", each.aux)):
+        if request.has(f"no{side}change"):
+            changes.pop(side, None)
+        if (word := request.get(f"{side}change")) is not None:
+            changes[side] = system.network.systems[name].volume(word).name
+    return changes
 
 
 @command("rmrcrelationship", flags="force")

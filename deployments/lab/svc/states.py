@@ -99,6 +99,7 @@ def copy_bytes_per_s(rate: int) -> int:
 EMPTY = "empty"
 INCONSISTENT_STOPPED, INCONSISTENT_COPYING = "inconsistent_stopped", "inconsistent_copying"
 CONSISTENT_STOPPED, SYNCHRONIZED = "consistent_stopped", "consistent_synchronized"
+CYCLING = "consistent_copying"
 IDLING, IDLING_APART = "idling", "idling_disconnected"
 INCONSISTENT_APART, CONSISTENT_APART = "inconsistent_disconnected", "consistent_disconnected"
 REMOTE_STATES = (
@@ -107,6 +108,7 @@ REMOTE_STATES = (
     INCONSISTENT_COPYING,
     CONSISTENT_STOPPED,
     SYNCHRONIZED,
+    CYCLING,
     IDLING,
     IDLING_APART,
     INCONSISTENT_APART,
@@ -122,6 +124,7 @@ REMOTE: dict[str, dict[str, str]] = {
         INCONSISTENT_COPYING: INCONSISTENT_STOPPED,
         CONSISTENT_STOPPED: CONSISTENT_STOPPED,
         SYNCHRONIZED: CONSISTENT_STOPPED,
+        CYCLING: CONSISTENT_STOPPED,
         IDLING: IDLING,
         IDLING_APART: IDLING_APART,
         INCONSISTENT_APART: NOT_NOW,
@@ -133,6 +136,7 @@ REMOTE: dict[str, dict[str, str]] = {
         INCONSISTENT_COPYING: NOT_NOW,
         CONSISTENT_STOPPED: IDLING,
         SYNCHRONIZED: IDLING,
+        CYCLING: IDLING,
         IDLING: IDLING,
         IDLING_APART: IDLING_APART,
         INCONSISTENT_APART: NOT_NOW,

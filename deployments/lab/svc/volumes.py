@@ -217,8 +217,19 @@ def chvdisk(system: System, request: Request) -> Done:
     name = new_name(others, request.get("name"), volume.name)
     if name != volume.name:
         system.shelf.rename((system.state.name, volume.name), name)
+        _rename_in_relationships(system, volume.name, name)
         volume.name = name
     return Done()
+
+
+def _rename_in_relationships(system: System, old: str, new: str) -> None:
+    here = system.state.name
+    for other in system.network.systems.values():
+        for each in other.state.relationships.values():
+            if (each.master, each.master_volume) == (here, old):
+                each.master_volume = new
+            if (each.aux, each.aux_volume) == (here, old):
+                each.aux_volume = new
 
 
 @command("expandvdisksize", needs="size", values="unit")

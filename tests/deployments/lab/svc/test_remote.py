@@ -50,6 +50,15 @@ def synchronize(bench) -> None:
     assert near_state(bench) == "consistent_synchronized"
 
 
+def cycle(bench) -> None:
+    configure(bench)
+    bench.ask(f"chrcconsistgrp -cyclingmode multi {GROUP}")
+    bench.ask(f"chrcconsistgrp -cycleperiodseconds 60 {GROUP}")
+    bench.ask(f"startrcconsistgrp {GROUP}")
+    bench.clock.sleep(COPY_S)
+    assert near_state(bench) == "consistent_copying"
+
+
 def bring_to(bench, state: str) -> None:
     """Bring the group to a state, as seen from storage2 where the halves differ."""
     if state == "empty":
@@ -60,6 +69,8 @@ def bring_to(bench, state: str) -> None:
         if state != "inconsistent_stopped":
             bench.ask(f"startrcconsistgrp {GROUP}")
             bench.clock.sleep(COPY_S / 4)
+    elif state == "consistent_copying":
+        cycle(bench)
     else:
         synchronize(bench)
     if state == "consistent_stopped":
@@ -132,6 +143,7 @@ STOPS = {
     "inconsistent_copying": ("inconsistent_stopped", NOT_NOW),
     "consistent_stopped": ("consistent_stopped", "idling"),
     "consistent_synchronized": ("consistent_stopped", "idling"),
+    "consistent_copying": ("consistent_stopped", "idling"),
     "idling": ("idling", "idling"),
     "idling_disconnected": ("idling_disconnected", "idling_disconnected"),
     "inconsistent_disconnected": (NOT_NOW, NOT_NOW),
@@ -158,6 +170,7 @@ STARTS = {
     "inconsistent_copying": ("inconsistent_copying",) * 3,
     "consistent_stopped": (NOT_NOW, NOT_NOW, "inconsistent_copying"),
     "consistent_synchronized": ("consistent_synchronized",) * 3,
+    "consistent_copying": ("consistent_copying",) * 3,
     "idling": (NO_DIRECTION, NOT_NOW, "inconsistent_copying"),
     "idling_disconnected": (NOT_NOW,) * 3,
     "inconsistent_disconnected": (NOT_NOW,) * 3,
@@ -183,13 +196,14 @@ def test_only_a_synchronized_group_switches(bench, state) -> None:
     bring_to(bench, state)
     write(bench, "Node1_1", 0, b"the last write before the switch")
     code = bench.code(f"switchrcconsistgrp -primary aux {GROUP}")
-    if state != "consistent_synchronized":
+    if state not in {"consistent_synchronized", "consistent_copying"}:
         assert code == NOT_NOW
         return
     assert code == ""
     assert bench.detail(f"lsrcconsistgrp {GROUP}")["primary"] == "aux"
     assert same(bench)
     write(bench, "Node2_2", 77, b"written at the second site", "storage2")
+    bench.clock.sleep(61)
     bench.arrays.tick()
     assert same(bench)
 
@@ -294,3 +308,75 @@ def test_remote_copy_survives_a_restart_of_the_lab(bench, tmp_path) -> None:
     again = Arrays(tmp_path, bench.clock)
     assert again.systems["storage2"].state == bench.far.state
     assert again.systems["storage1"].run(["lspartnership"]).status == 0
+
+
+def test_cycles_bring_the_secondary_forward_now_and_then(bench) -> None:
+    cycle(bench)
+    first = bench.detail(f"lsrcconsistgrp {GROUP}")["freeze_time"]
+    write(bench, "Node1_1", 0, b"cycle")
+    bench.clock.sleep(30)
+    bench.arrays.tick()
+    assert not same(bench)
+    bench.clock.sleep(60)
+    bench.arrays.tick()
+    assert same(bench)
+    assert bench.detail(f"lsrcconsistgrp {GROUP}")["freeze_time"] > first
+
+
+def test_a_cut_cycle_leaves_the_last_whole_one_and_goes_on_by_itself(bench) -> None:
+    cycle(bench)
+    bench.arrays.link(is_up=False)
+    write(bench, "Node1_1", 0, b"apart")
+    bench.clock.sleep(200)
+    far = bench.detail(f"lsrcconsistgrp {GROUP}", bench.far)
+    assert (far["state"], far["cycling_mode"]) == ("consistent_disconnected", "multi")
+    assert far["freeze_time"]
+    bench.arrays.link(is_up=True)
+    bench.arrays.tick()
+    assert near_state(bench) == far_state(bench) == "consistent_copying"
+    assert same(bench)
+
+
+def test_cycling_is_changed_only_while_it_stands_still_and_only_of_global_mirrors(bench) -> None:
+    synchronize(bench)
+    assert bench.code(f"chrcconsistgrp -cyclingmode multi {GROUP}") == NOT_NOW
+    bench.ask(f"stoprcconsistgrp {GROUP}")
+    bench.ask(f"chrcconsistgrp -cyclingmode multi {GROUP}")
+    bench.ask(f"chrcconsistgrp -metro {GROUP}")
+    group = bench.detail(f"lsrcconsistgrp {GROUP}", bench.far)
+    assert (group["copy_type"], group["cycling_mode"]) == ("metro", "none")
+    assert bench.code(f"chrcconsistgrp -cyclingmode multi {GROUP}") == NOT_NOW
+
+
+def test_change_volumes_are_shown(bench) -> None:
+    configure(bench)
+    bench.ask("chrcrelationship -masterchange Node1_6 rcrel0")
+    shown = bench.detail("lsrcrelationship rcrel0", bench.far)
+    assert shown["master_change_vdisk_name"] == "Node1_6"
+    bench.ask("chrcrelationship -nomasterchange rcrel0")
+    assert bench.detail("lsrcrelationship rcrel0")["master_change_vdisk_name"] == ""
+
+
+def test_a_mirrored_volume_keeps_its_mirror_under_another_name(bench) -> None:
+    synchronize(bench)
+    bench.ask("chvdisk -name renamed Node1_1")
+    with bench.path("renamed").open("r+b") as file:
+        file.write(b"still mirrored")
+    bench.arrays.tick()
+    assert bench.path("Node2_1", "storage2").read_bytes().startswith(b"still mirrored")
+    assert bench.detail("lsrcrelationship rcrel0", bench.far)["master_vdisk_name"] == "renamed"
+
+
+def test_a_half_without_its_link_is_no_use_to_hosts_until_it_is_opened(bench) -> None:
+    synchronize(bench)
+    bench.arrays.link(is_up=False)
+    volume = bench.far.volume("Node2_1")
+    assert not bench.far.can_access(volume)
+    bench.ask(f"stoprcconsistgrp -access {GROUP}", bench.far)
+    assert bench.far.can_write(volume)
+
+
+def test_an_offline_volume_is_named_by_its_role(bench) -> None:
+    synchronize(bench)
+    bench.far.volume("Node2_1").is_offline = True
+    assert bench.detail("lsrcrelationship rcrel0")["status"] == "secondary_offline"
