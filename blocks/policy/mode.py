@@ -14,6 +14,7 @@ from typing import Literal
 from blocks.catalog.point import Kind, PointId, RestorePoint
 from blocks.host.base import GroupState
 from blocks.policy.schedule import (
+    DAY,
     Timing,
     daily_timing,
     due,
@@ -108,7 +109,8 @@ def _instead_of_incremental(
     at = f"{profile.schedule:%H:%M}"
     if mode == "incremental":
         if past.last_full is None:
-            return _skip(f"waits for the first full backup at {at}", past)
+            by_clock = profile.backup_frequency is not None and not profile.backup_frequency % DAY
+            return _skip("waits for the first full backup" + f" at {at}" * by_clock, past)
         if where is Timing.MISSED:
             return _full(_why_full(where, age, force=False), past, where)
         if where is Timing.DUE and _is_slot_of_a_full(profile, now, percent):
@@ -178,7 +180,7 @@ def _is_slot_of_a_full(profile: BackupProfile, now: datetime, percent: float) ->
     frequency = profile.incremental_frequency
     if frequency is None or profile.backup_frequency is None:
         return False
-    if profile.backup_frequency < timedelta(days=1):
+    if profile.backup_frequency < DAY:
         return False
     near = grace_of(frequency, percent)
     before = previous_slot(now, profile.schedule, profile.timezone)
