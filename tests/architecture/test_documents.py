@@ -1,0 +1,55 @@
+"""What the documents say about files, functions and each other is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PACKAGES = "blocks|tasks|flows|deployments|tests"
+NAMED = re.compile(rf"`((?:{PACKAGES})/[\w/.]+\.py)(?:::(\w+))?`")
+OTHERS = {
+    "faults.md": "has a test of its own",
+    "svc-cli.md": "names files of another project",
+    "adr": "a decision is not edited when the code moves on",
+}
+PROMISED = {"docs/explanation/performance.md"}  # comes with the measured numbers
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def names_in(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_and_function_a_page_names_exists(page: Path) -> None:
+    if reasons := OTHERS.keys() & set(page.parts):
+        pytest.skip(OTHERS[reasons.pop()])
+    missing = []
+    for file, name in NAMED.findall(page.read_text(encoding="utf-8")):
+        path = ROOT / file
+        if not path.exists() or (name and name not in names_in(path)):
+            missing.append(f"{file}::{name}" if name else file)
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = [link.split("#")[0] for link in LINK.findall(text) if "://" not in link]
+    known = PROMISED if page.parent == ROOT else set()
+    lost = [each for each in targets if each and not (page.parent / each).exists()]
+    assert set(lost) - known == set()
+
+
+def test_architecture_names_a_file_of_every_room() -> None:
+    page = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in ROOT.glob("blocks/*/__init__.py")}
+    rooms |= {f"flows/{path.stem}" for path in ROOT.glob("flows/[a-z]*.py")} - {"flows/endings"}
+    assert [room for room in sorted(rooms) if f"{room}" not in page] == []
