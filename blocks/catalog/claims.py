@@ -23,7 +23,7 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from blocks.catalog.chain import objects_of
-from blocks.catalog.document import WORKERS, each, read_sealed, seal, unseal
+from blocks.catalog.document import WORKERS, each, read_sealed, seal, unseal, write_once
 from blocks.catalog.owner import Owner, is_alive, this_process
 from blocks.catalog.point import (
     PointId,
@@ -39,6 +39,7 @@ from blocks.errors import (
     ObjectChanged,
     ObjectMissing,
     Refused,
+    StoreUnavailable,
 )
 from blocks.store.base import Store
 
@@ -162,7 +163,7 @@ def begin_intent(
         owner=owner or this_process(),
         references=foreign,
     )
-    _write_once(store, intent_key(group, run_id), seal(intent))
+    _write_intent(store, intent)
     # Only now look for what forbids it: a prune that has not seen the intent wrote its tombstone
     # before it looked for intents, so that tombstone is there to be seen.
     try:
@@ -326,7 +327,11 @@ def _settle(store: Store, intent: Intent, reason: str) -> bool:
             try:
                 store.put(point_key(group, run_id), void, if_absent=True)
             except ObjectChanged:
-                return read_fate(store, group, run_id).is_committed
+                # S3 also answers so when two writes met and neither was done (409): look.
+                fate = read_fate(store, group, run_id)
+                if fate.point is None and not fate.is_void:
+                    raise StoreUnavailable(f"the fate of run {run_id} is not decided yet") from None
+                return fate.is_committed
             return False
         store.put(void_key(group, run_id), void)
     return False
@@ -340,13 +345,11 @@ def _has_void(store: Store, group: str, run_id: str) -> bool:
     return True
 
 
-def _write_once(store: Store, key: str, data: bytes) -> None:
-    """Write a record; one that is there already, from a try whose answer was lost, is fine."""
-    try:
-        store.put(key, data, if_absent=True)
-    except ObjectChanged:
-        if store.get(key) != data:
-            raise
+def _write_intent(store: Store, intent: Intent) -> None:
+    """Write an intent; one that is there already, from a try whose answer was lost, is fine."""
+    key, data = intent_key(intent.group, intent.run_id), seal(intent)
+    if write_once(store, key, data) != data:
+        raise ObjectChanged(f"{key} holds another intent")
 
 
 def _refuse_condemned(store: Store, intent: Intent, parent: RestorePoint | None) -> None:

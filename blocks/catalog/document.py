@@ -14,7 +14,13 @@ from typing import TypeVar
 from blake3 import blake3
 from pydantic import BaseModel, ValidationError
 
-from blocks.errors import CorruptData, UnknownFormat
+from blocks.errors import (
+    CorruptData,
+    ObjectChanged,
+    ObjectMissing,
+    StoreUnavailable,
+    UnknownFormat,
+)
 from blocks.store.base import Store
 
 WORKERS = 16
@@ -69,6 +75,22 @@ def read_sealed(store: Store, key: str, kind: type[Model]) -> Model:
         return unseal(store.get(key), kind, where=key)
     except CorruptData:
         return unseal(store.get(key), kind, where=key)
+
+
+def write_once(store: Store, key: str, data: bytes) -> bytes:
+    """Write a document where nothing may be yet; return what is there: ours, or an earlier one.
+
+    Raises:
+        StoreUnavailable: two such writes met and neither was done (S3 answers 409); try again.
+    """
+    try:
+        store.put(key, data, if_absent=True)
+    except ObjectChanged:
+        try:
+            return store.get(key)
+        except ObjectMissing as error:
+            raise StoreUnavailable(f"{key} was neither written nor there before") from error
+    return data
 
 
 def each(

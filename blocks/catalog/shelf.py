@@ -7,7 +7,6 @@ or none (docs/adr/0003-commit-last.md).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from blocks.catalog.claims import (
     read_document,
     read_fate,
 )
-from blocks.catalog.document import WORKERS, each, read_sealed, seal
+from blocks.catalog.document import WORKERS, each, read_sealed, seal, write_once
 from blocks.catalog.marks import Damage, Marks, distrusted, read_damage, read_marks
 from blocks.catalog.point import (
     PointId,
@@ -266,8 +265,7 @@ def _commit(store: Store, point: RestorePoint) -> Fate:
     key = point_key(point.group, point.id)
     document = seal(point)
     # A copy beside the images first, for the day the points are lost (blocks.catalog.rebuild).
-    with contextlib.suppress(ObjectChanged):
-        store.put(sidecar_key(point.group, point.id), document, if_absent=True)
+    write_once(store, sidecar_key(point.group, point.id), document)
     try:
         store.put(key, document, if_absent=True)
     except (ObjectChanged, StoreUnavailable) as error:

@@ -69,11 +69,11 @@ def failed_listing_is_empty() -> Iterator[None]:
 def no_intents() -> Iterator[None]:
     """Back up without saying so."""
 
-    def silent(store: Store, key: str, data: bytes) -> None:
-        del store, key, data
+    def silent(store: Store, intent: claims.Intent) -> None:
+        del store, intent
 
     with (
-        mock.patch.object(claims, "_write_once", silent),
+        mock.patch.object(claims, "_write_intent", silent),
         mock.patch.object(shelf, "_require_intent", return_value=None),
     ):
         yield

@@ -29,7 +29,9 @@ from blocks.errors import (
     ObjectMissing,
     Refused,
     RunFenced,
+    StoreUnavailable,
 )
+from blocks.store.base import Buffer, ObjectInfo
 from blocks.store.memory import MemoryStore
 
 MakePoint = Callable[..., RestorePoint]
@@ -124,6 +126,25 @@ def test_a_commit_in_flight_loses_against_the_void(
         store.put(point_key(point.group, point.id), document)
     assert points(store) == []
     assert read_fate(store, point.group, point.id).is_void
+
+
+def test_a_conflict_in_which_nobody_won_decides_nothing(make_point: MakePoint) -> None:
+    """S3 answers 409 when two conditional writes of one key meet; then neither may be there."""
+
+    class Conflicting(MemoryStore):
+        def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
+            if key.startswith("points/"):
+                raise ObjectChanged("ConditionalRequestConflict")
+            return super().put(key, data, if_absent=if_absent)
+
+    store = Conflicting()
+    point = make_point(store)
+    intent = begin(store, point)
+    with pytest.raises(StoreUnavailable):
+        clear_intent(store, intent, force=True)
+    assert list(read_intents(store, "RG1")) == [intent]
+    with pytest.raises(StoreUnavailable):
+        publish(store, point)
 
 
 def test_a_weak_store_cannot_fence_so_no_run_is_resumed_there(make_point: MakePoint) -> None:

@@ -72,6 +72,7 @@ class World:
             doubt=rng.choice([0, 0.01, 0.04]) * harsh,
             late=rng.choice([0, 0.02, 0.08]) * harsh,
             twice=rng.choice([0, 0.1]) * harsh,
+            conflict=rng.choice([0, 0.02, 0.2]) * harsh,
             garble=rng.choice([0, 0.01]) * harsh,
             kill=rng.choice([0, 0.005]) * harsh,
         )

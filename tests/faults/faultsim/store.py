@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from faultsim.scheduler import Scheduler
 
-from blocks.errors import AccessDenied, FlashvaultError, StoreUnavailable
+from blocks.errors import AccessDenied, FlashvaultError, ObjectChanged, StoreUnavailable
 from blocks.store.base import Buffer, ObjectInfo, PartInfo, UploadInfo
 from blocks.store.memory import MemoryStore, MemoryUpload
 
@@ -32,6 +32,8 @@ class Rates:
     """An error, and it is done later, perhaps after its sender died."""
     twice: float = 0.0
     """It is done, and once more later."""
+    conflict: float = 0.0
+    """A conditional write says that the key is taken, though nothing is there (S3's 409)."""
     garble: float = 0.0
     """A read answers with a flipped bit, this time."""
     kill: float = 0.0
@@ -68,6 +70,10 @@ class FaultyStore:
             if self._call("look", key, lambda: self._exists(key)):
                 self.inner._refuse_existing(key)
             return self._write("put", key, lambda: self.inner.put(key, content))
+        if if_absent and self.scheduler.rng.random() < self.rates.conflict:
+            self.scheduler.yield_now()
+            self._note("conflict", "put", key)
+            raise ObjectChanged(f"put {key}: two conditional writes met, and neither was done")
         return self._write("put", key, lambda: self.inner.put(key, content, if_absent=if_absent))
 
     def get(self, key: str, *, etag: str | None = None) -> bytes:
