@@ -137,6 +137,8 @@ def report_health(
     reports.artifact(f"remote-{key}", shown, "The remote copy and its lag")
     if health.progress is not None:
         reports.progress(f"remote-copy-{key}", health.progress, _copy_line(document))
+    elif {Transition.IN_SYNC, Transition.RECOVERED} & set(told):
+        reports.progress(f"remote-copy-{key}", 100.0, "the second site follows")
     return markdown
 
 
