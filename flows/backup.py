@@ -1,6 +1,6 @@
 """Back up a resource group: profile → restore point.
 
-    preflight → decide → snapshot → capture (volumes side by side) → publish → after
+    decide → preflight → claim → snapshot → capture (volumes side by side) → publish → after
 
 The restore point is written last; until it exists there is none. Everything a run makes is
 journalled first and unmade on any way out, by this process or by the next reconcile.
@@ -23,6 +23,7 @@ from tasks.open import configuration as load_configuration
 from tasks.preflight import preflight
 from tasks.protection import watch
 from tasks.publish import claim, publish
+from tasks.reconcile import clear_dead_runs
 from tasks.results import results_of
 from tasks.run import run_of
 from tasks.snapshot import release, take_snapshot
@@ -62,6 +63,7 @@ def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) 
     now = datetime.now(UTC)
     wanted = load_configuration()
     asked = wanted.profile(profile, method="cloud")
+    clear_dead_runs()
     with run_of(profile, "backup", UNDO) as run:
         decision = decide_backup(wanted, asked, mode, force, grace_percent, now)
         if decision.is_skip:

@@ -25,6 +25,10 @@ PREPARED = "prepared"
 """Journalled while a group may be preparing or prepared."""
 
 
+FROZEN = "frozen"
+"""Journalled while file systems may stand still, or an application keep still."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A started consistency group: one instant of all its volumes."""
@@ -54,12 +58,19 @@ def take_snapshot(run: Run, wanted: Configuration, profile: BackupProfile, seen:
         group.prepare(deadline_s=PREPARE_S, stop=run.stop)
         try:
             owner, runner = host_and_runner(wanted, seen.owner)
+            frozen = run.journal.made(
+                FROZEN,
+                host=seen.owner,
+                volume_groups=list(seen.volume_groups),
+                post_thaw=profile.post_thaw or "",
+            )
             with (
                 hooked(runner, profile.pre_freeze or "", profile.post_thaw or ""),
                 owner.frozen(seen.volume_groups, FREEZE_S),
             ):
                 taken_at = datetime.now(UTC)
                 started = group.start()
+            run.journal.unmade(frozen)
         except BaseException:
             group.abandon()
             raise
@@ -74,6 +85,15 @@ def _looked_again(wanted: Configuration, seen: Seen) -> Seen:
     """Discover the reader's disks again: a target that was prepared is back only now."""
     disks = host(wanted, seen.reader).discover()
     return replace(seen, targets={disk.uid: disk for disk in disks if disk.uid})
+
+
+def thaw(facts: dict[str, Any]) -> None:
+    """Let file systems and applications go that a dead run left waiting."""
+    owner, runner = host_and_runner(configuration(), facts["host"])
+    owner.thaw(facts["volume_groups"])
+    if facts["post_thaw"]:
+        with hooked(runner, "", facts["post_thaw"]):
+            pass
 
 
 def unprepare(facts: dict[str, Any]) -> None:

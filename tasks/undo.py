@@ -5,11 +5,12 @@ from __future__ import annotations
 from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
 from tasks.publish import CLAIMED, withdraw
 from tasks.run import Undo
-from tasks.snapshot import PREPARED, unprepare
+from tasks.snapshot import FROZEN, PREPARED, thaw, unprepare
 
 UNDO: dict[str, Undo] = {
     CLAIMED: withdraw,
     PREPARED: unprepare,
+    FROZEN: thaw,
     SCRATCH: remove_scratch,
     IMPORTED: release_imported,
 }

@@ -118,6 +118,13 @@ class AixHost:
             timeout_s=timeout_s,
         )
 
+    def thaw(self, volume_groups: Sequence[str]) -> None:
+        """Thaw every JFS2 file system of these volume groups; one that is not frozen stays so."""
+        for group in volume_groups:
+            for mount in self._file_systems(group):
+                if self._thaw(mount):
+                    log.warning("thawed %s, which a dead run left frozen", mount)
+
     def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
         """Run importvg on the first disk: it finds the others by PVID, and varies the group on."""
         if not disks:

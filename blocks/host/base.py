@@ -133,6 +133,9 @@ class Host(Protocol):
             FreezeExpired: on leaving, when a file system was found already thawed.
         """
 
+    def thaw(self, volume_groups: Sequence[str]) -> None:
+        """Thaw what a process that died has left frozen; fine if nothing is."""
+
     def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
         """Make a volume group of restored disks known and active (importvg, vgchange)."""
 

@@ -176,6 +176,12 @@ class LinuxHost:
             self._file_systems(volume_groups), freeze=freeze, thaw=thaw, timeout_s=timeout_s
         )
 
+    def thaw(self, volume_groups: Sequence[str]) -> None:
+        """Thaw every mounted file system of these volume groups; one not frozen stays so."""
+        for mount in self._file_systems(volume_groups):
+            if self._run(["fsfreeze", "-u", mount]).status == 0:
+                log.warning("thawed %s, which a dead run left frozen", mount)
+
     def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
         """Make LVM look again and activate the group. `major` means nothing to Linux."""
         self._run(["pvscan", "--cache"], timeout_s=GROUP_TIMEOUT_S)
