@@ -59,6 +59,11 @@ imports: setup
 docs-check: setup
 	$(BIN)/python -m pytest -q tests/architecture -m "not server and not slow and not root"
 
+# The reference pages made from help texts, errors and docstrings.
+.PHONY: docs-generate
+docs-generate: setup
+	@$(BIN)/python tests/architecture/generated.py
+
 docs: setup
 	$(BIN)/mkdocs build --strict
 

@@ -64,7 +64,11 @@ def completions(verb: str, words: list[str], incomplete: str) -> list[str]:
 def add(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CLASS NAME [ATTRIBUTE=value]…", autocompletion=_complete("add")),
+        typer.Argument(
+            metavar="CLASS NAME [ATTRIBUTE=value]…",
+            help="What kind, its name, and what is set.",
+            autocompletion=_complete("add"),
+        ),
     ] = None,
     source: From = None,
     config: Config = None,
@@ -98,7 +102,11 @@ def add(
 def modify(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CLASS NAME ATTRIBUTE=value…", autocompletion=_complete("modify")),
+        typer.Argument(
+            metavar="CLASS NAME ATTRIBUTE=value…",
+            help="What kind, its name, and what changes.",
+            autocompletion=_complete("modify"),
+        ),
     ] = None,
     source: From = None,
     config: Config = None,
@@ -129,7 +137,11 @@ def modify(
 def delete(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CLASS NAME", autocompletion=_complete("delete")),
+        typer.Argument(
+            metavar="CLASS NAME",
+            help="What kind, and its name.",
+            autocompletion=_complete("delete"),
+        ),
     ] = None,
     config: Config = None,
     no_apply: NoApply = False,
@@ -156,11 +168,15 @@ def query(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CLASS [NAME] [ATTRIBUTE=pattern]…", autocompletion=_complete("query")
+            metavar="CLASS [NAME] [ATTRIBUTE=pattern]…",
+            help="What kind, whose, and only those that match.",
+            autocompletion=_complete("query"),
         ),
     ] = None,
     colon: Annotated[bool, typer.Option("-c", help="One line each, with colons.")] = False,
-    delimiter: Annotated[str, typer.Option("-d", "--delimiter", help="… or with this.")] = "",
+    delimiter: Annotated[
+        str, typer.Option("-d", "--delimiter", help="Like -c, with this between the fields.")
+    ] = "",
     xml: Annotated[bool, typer.Option("-x", help="XML; what `add --from` reads.")] = False,
     attributes: Annotated[
         str, typer.Option("-a", "--attributes", help="Only these: -a BACKUP_SCHEDULE,TIMEZONE")

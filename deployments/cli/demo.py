@@ -14,7 +14,7 @@ from deployments.cli.output import err, out, print_json, reported_errors
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command()(demo)
+    app.command(rich_help_panel="On one machine")(demo)
 
 
 def demo(

@@ -89,13 +89,22 @@ def clear(directory: Directory = None, as_json: AsJson = False) -> None:
 
 
 @fault.command()
-def array(name: Array, what: Power, directory: Directory = None, as_json: AsJson = False) -> None:
+def array(
+    name: Array,
+    what: Annotated[Power, typer.Argument(help="kill or start.")],
+    directory: Directory = None,
+    as_json: AsJson = False,
+) -> None:
     """Switch an array off with all it was doing, or on again."""
     _change(directory, as_json, "array", name=name, up=what is Power.START)
 
 
 @fault.command()
-def link(what: Link, directory: Directory = None, as_json: AsJson = False) -> None:
+def link(
+    what: Annotated[Link, typer.Argument(help="cut or restore.")],
+    directory: Directory = None,
+    as_json: AsJson = False,
+) -> None:
     """Cut the link between the arrays, or join it again."""
     _change(directory, as_json, "link", up=what is Link.RESTORE)
 
@@ -103,7 +112,7 @@ def link(what: Link, directory: Directory = None, as_json: AsJson = False) -> No
 @fault.command()
 def volume(
     name: Annotated[str, typer.Argument(help="The volume, such as Node1_4.")],
-    what: Line,
+    what: Annotated[Line, typer.Argument(help="offline or online.")],
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> None:
@@ -227,7 +236,9 @@ def python(
 
 @fault.command()
 def s3(
-    what: Store,
+    what: Annotated[
+        Store, typer.Argument(help="error, throttle, slow, full, forbidden, cut; none mends it.")
+    ],
     count: Annotated[int, typer.Option(min=0, help="How many requests; 0: until cleared.")] = 0,
     share: Annotated[float, typer.Option(min=0, max=1, help="Which part of the requests.")] = 1.0,
     delay: Annotated[float, typer.Option(min=0, help="slow: seconds before each.")] = 0.0,

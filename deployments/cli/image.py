@@ -35,7 +35,7 @@ image = typer.Typer(no_args_is_help=True, help="Volumes in and out of a bucket, 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.add_typer(image, name="image")
+    app.add_typer(image, name="image", rich_help_panel="Backup and restore")
 
 
 @image.command()

@@ -28,7 +28,7 @@ lab = typer.Typer(no_args_is_help=True, help="The whole system on this machine: 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     lab.add_typer(fault, name="fault")
-    app.add_typer(lab, name="lab")
+    app.add_typer(lab, name="lab", rich_help_panel="On one machine")
 
 
 def parse_size(text: str) -> int:

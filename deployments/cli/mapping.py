@@ -36,7 +36,7 @@ class Plan:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(name="map")(show_map)
+    app.command(name="map", rich_help_panel="Configuration")(show_map)
 
 
 def show_map(

@@ -17,10 +17,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command()(sync)
-    app.command()(failover)
-    app.command()(failback)
-    app.command()(switch)
+    app.command(rich_help_panel="Second site")(sync)
+    app.command(rich_help_panel="Second site")(failover)
+    app.command(rich_help_panel="Second site")(failback)
+    app.command(rich_help_panel="Second site")(switch)
 
 
 def sync(

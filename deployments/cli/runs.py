@@ -17,12 +17,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command()(backup)
-    app.command()(restore)
-    app.command()(verify)
-    app.command()(prune)
-    app.command()(drill)
-    app.command()(reconcile)
+    app.command(rich_help_panel="Backup and restore")(backup)
+    app.command(rich_help_panel="Backup and restore")(restore)
+    app.command(rich_help_panel="Backup and restore")(verify)
+    app.command(rich_help_panel="Backup and restore")(prune)
+    app.command(rich_help_panel="Backup and restore")(drill)
+    app.command(rich_help_panel="Backup and restore")(reconcile)
 
 
 def backup(
@@ -67,10 +67,18 @@ def restore(
     bucket: Annotated[
         str, typer.Option("--bucket", help="s3://bucket/prefix: needs nothing else.")
     ] = "",
-    node: Annotated[str, typer.Option("--node", help="Whose disk names are meant.")] = "",
-    host: Annotated[str, typer.Option("--host", help="The host that writes.")] = "",
+    node: Annotated[
+        str,
+        typer.Option("--node", help="The node whose disk names are meant; else the group's owner."),
+    ] = "",
+    host: Annotated[
+        str, typer.Option("--host", help="The host that writes; else the profile's.")
+    ] = "",
     importing: Annotated[
-        str, typer.Option("--import", help="auto, import, recreate or no.")
+        str,
+        typer.Option(
+            "--import", help="The volume group: auto, import, recreate (beside the original) or no."
+        ),
     ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

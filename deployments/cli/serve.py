@@ -18,7 +18,7 @@ from tasks.journal import state_directory
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command()(serve)
+    app.command(rich_help_panel="On one machine")(serve)
 
 
 def serve(
