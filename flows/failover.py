@@ -14,7 +14,7 @@ from typing import Any
 
 from prefect import flow
 
-from blocks.policy.takeover import Move, Plan
+from blocks.policy.situation import Move, Plan
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.svc.model import RemoteState
 from flows.approval import approve_move

@@ -14,7 +14,7 @@ from prefect import flow
 
 from blocks.errors import GroupBusy
 from blocks.policy.replication import Condition, Health, Memory, Transition
-from blocks.policy.takeover import Move
+from blocks.policy.situation import Move
 from blocks.profile.model import BackupProfile, Configuration, Method
 from flows.approval import approve_move
 from flows.endings import Ending, ended, skipped

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from blocks.errors import FlashvaultError
 from blocks.host.base import Disk, GroupState, Host
-from blocks.policy.takeover import Activity
+from blocks.policy.situation import Activity
 from blocks.profile.model import BackupProfile, Configuration
 from tasks.open import host
 from tasks.owner import members

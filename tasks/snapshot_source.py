@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from blocks.errors import FlashvaultError, Refused
-from blocks.policy.takeover import Situation, snapshot_system
+from blocks.policy.situation import Situation, snapshot_system
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.svc.model import Volume
 from blocks.svc.remote_view import RemoteView, observe

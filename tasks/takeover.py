@@ -15,7 +15,8 @@ from typing import Any
 from blocks.errors import FlashvaultError, Refused, SvcStateError
 from blocks.host.base import Disk, Host
 from blocks.policy.replication import Memory, judge
-from blocks.policy.takeover import Move, Order, Plan, Situation, plan_move
+from blocks.policy.situation import Move, Order, Plan, Situation
+from blocks.policy.takeover import plan_move
 from blocks.profile.model import BackupProfile, Configuration, Platform
 from blocks.svc.model import RemoteState
 from blocks.svc.replication import RemoteGroup
@@ -62,7 +63,7 @@ def survey(run: Run, wanted: Configuration, profile: BackupProfile) -> Survey:
     home, away = profile.storage_names
     health = judge(poll.views, memory, poll.at, rpo=profile.rpo)
     situation = Situation(home, away, poll.views, found, health.recovery_point, poll.at)
-    problems = tuple(f"{name} does not answer: {why}" for name, why in poll.problems.items())
+    problems = tuple(f"{name}: {why}" for name, why in poll.problems.items())
     return Survey(poll, situation, uids, (*problems, *silent))
 
 

@@ -61,7 +61,7 @@ MEANINGS: dict[Condition, str] = {
     Condition.DISCONNECTED: "the arrays do not see one another",
     Condition.SPLIT: "both sites can be written and neither is copied (after a failover)",
     Condition.EMPTY: "the group has no relationships",
-    Condition.UNSEEN: "no array answers",
+    Condition.UNSEEN: "no array tells of the group",
 }
 
 _USABLE = {
@@ -148,7 +148,7 @@ def judge(
         rpo: how much may be lost; None asks for nothing.
         problems: by storage system, why it did not answer.
     """
-    notes = [f"{name} does not answer: {why}" for name, why in (problems or {}).items()]
+    notes = [f"{name}: {why}" for name, why in (problems or {}).items()]
     if not views:
         health = Health(now, Condition.UNSEEN, MEANINGS[Condition.UNSEEN], notes=tuple(notes))
         return _with_lag(health, memory.in_sync_at, memory, rpo)

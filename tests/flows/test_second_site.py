@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from blocks.errors import GroupBusy, HostError, Refused, SvcStateError, Unreachable
+from blocks.errors import ConfigError, GroupBusy, HostError, Refused, SvcStateError, Unreachable
 from blocks.host.base import Disk, GroupState
 from blocks.profile.base import parse
 from blocks.profile.model import BackupProfile, Configuration, Node
@@ -101,6 +101,7 @@ class Bench:
     machines: dict[str, Machine]
     lines: list = field(default_factory=list)
     told: list = field(default_factory=list)
+    alias: dict[str, str] = field(default_factory=dict)
 
     def ask(self, line: str, name: str = "storage1") -> str:
         output = self.arrays.systems[name].run(line.split(" "))
@@ -176,7 +177,7 @@ def bench(tmp_path, monkeypatch) -> Bench:
 
     @contextmanager
     def array(_: Configuration, name: str):
-        yield SvcClient(Wire(arrays.systems[name], made.lines))
+        yield SvcClient(Wire(arrays.systems[made.alias.get(name, name)], made.lines))
 
     def nobody(*_: object):
         raise HostError("online nowhere")
@@ -283,9 +284,16 @@ def test_a_second_poll_at_the_same_time_leaves_it_to_the_first(bench) -> None:
 
 def test_two_names_of_one_array_are_no_mirror(bench) -> None:
     bench.configure()
-    bench.arrays.network.systems["storage2"] = bench.arrays.systems["storage1"]
-    with pytest.raises(Exception, match="the same side"):
+    bench.alias["storage2"] = "storage1"
+    with pytest.raises(ConfigError, match="the same side"):
         bench.poll()
+
+
+def test_a_group_that_is_not_there_is_an_alarm_that_says_so(bench) -> None:
+    seen = bench.poll()
+    assert (seen["condition"], seen["told"]) == ("unseen", ["degraded"])
+    assert all("CMMVC5754E" in note for note in seen["notes"])
+    assert "no array tells of the group" in moves.failover.fn("RG1", dry_run=True).summary
 
 
 # Moves -----------------------------------------------------------------------------------------

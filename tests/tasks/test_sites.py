@@ -6,7 +6,7 @@ import pytest
 
 from blocks.errors import HostError, Unreachable
 from blocks.host.base import Disk, GroupState
-from blocks.policy.takeover import Activity
+from blocks.policy.situation import Activity
 from blocks.profile.base import parse
 from blocks.profile.model import BackupProfile, Configuration, Node
 from tasks import sites

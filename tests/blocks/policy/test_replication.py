@@ -207,7 +207,7 @@ def test_arrays_that_do_not_answer_are_an_alarm_and_named() -> None:
     health = judge({}, memory, NOW, problems={"home": "timeout", "away": "refused"})
     assert health.condition is Condition.UNSEEN
     assert health.lag == MINUTE
-    assert {note.split()[0] for note in health.notes} == {"home", "away"}
+    assert {note.split()[0] for note in health.notes} == {"home:", "away:"}
 
 
 def test_one_array_that_does_not_answer_is_only_a_note_while_the_other_sees_it() -> None:

@@ -8,15 +8,8 @@ from itertools import product
 
 import pytest
 
-from blocks.policy.takeover import (
-    Activity,
-    Move,
-    Order,
-    Plan,
-    Situation,
-    plan_move,
-    snapshot_system,
-)
+from blocks.policy.situation import Activity, Move, Order, Plan, Situation, snapshot_system
+from blocks.policy.takeover import plan_move
 from blocks.svc.model import RemoteConsistencyGroup, RemoteState, Side
 from blocks.svc.remote_view import CONNECTED, RemoteView
 
