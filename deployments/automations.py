@@ -16,8 +16,7 @@ from prefect.events.actions import ActionTypes, DoNothing, RunDeployment, SendNo
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from blocks.policy.schedule import grace_of, overdue_after
-from blocks.profile.attributes import is_observing_dst
+from blocks.policy.overview import overdue_window
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.units import format_duration, slug
 from deployments.schedules import ALARM, RECONCILE
@@ -35,19 +34,6 @@ Deployments = Mapping[str, UUID]
 def resource_of(group: str) -> str:
     """Return the resource that events about a resource group are about."""
     return f"flashvault.group.{slug(group)}"
-
-
-def overdue_window(profile: BackupProfile) -> timedelta:
-    """Return how long without a new restore point is too long."""
-    frequency = profile.incremental_frequency or profile.backup_frequency
-    assert frequency is not None, "a cloud profile has a frequency"
-    grace = grace_of(frequency, profile.grace_percent)
-    return overdue_after(
-        frequency,
-        grace,
-        # A night in autumn is an hour longer; it matters only where schedules follow the clocks.
-        observes_dst=frequency >= timedelta(hours=1) and is_observing_dst(profile.timezone),
-    )
 
 
 def wanted_automations(

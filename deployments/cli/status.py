@@ -1,0 +1,239 @@
+"""`flashvault status` and `flashvault runs`: how every group stands, and what ran lately."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployments.cli.output import out, print_json, reported_errors
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from blocks.policy.overview import Overview
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")]
+Every = Annotated[float, typer.Option("--every", min=1.0, help="Seconds between two looks.")]
+
+COLOURS = {
+    "ok": "green",
+    "no profile": "dim",
+    "disabled": "dim",
+    "never backed up": "bold red",
+    "overdue": "bold red",
+    "remote impaired": "bold red",
+    "unknown": "bold yellow",
+}
+RUN_COLOURS = {
+    "Completed": "green",
+    "Running": "cyan",
+    "Failed": "red",
+    "Crashed": "red",
+    "Damaged": "red",
+    "Skipped": "dim",
+    "Cancelled": "yellow",
+    "Late": "yellow",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command(rich_help_panel="Operate")(status)
+    app.command(rich_help_panel="Operate")(runs)
+
+
+def status(
+    group: Annotated[str, typer.Argument(metavar="[RG]", help="Only this resource group.")] = "",
+    bucket: Annotated[
+        str, typer.Option("--bucket", help="s3://bucket/prefix, where no configuration is.")
+    ] = "",
+    watch: Watch = False,
+    every: Every = 10.0,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit 1 unless every group is well; for monitoring.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show every resource group: its last good restore point, what is next, what is overdue.
+
+    Read from the buckets themselves: needs no Prefect server, and shows nothing that could not be
+    restored.
+
+    Examples:
+      flashvault status
+      flashvault status RG1 --json
+      flashvault status --bucket s3://pha-bucket
+    """
+    with reported_errors(as_json=as_json):
+        if watch:
+            _no_json(as_json)
+            _again(lambda: _status_table(_rows(group, bucket)), every)
+            return
+        rows = _rows(group, bucket)
+        if as_json:
+            _print_status(rows)
+        else:
+            out().print(_status_table(rows))
+        if fail and not all(row.is_good for row in rows):
+            sys.exit(1)
+
+
+def runs(
+    group: Annotated[str, typer.Argument(metavar="[RG]", help="Only this resource group.")] = "",
+    of: Annotated[str, typer.Option("--group", help="The same.")] = "",
+    watch: Watch = False,
+    every: Every = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show the latest runs as Prefect remembers them, the newest first.
+
+    Prefect forgets old runs, and may say Running of one whose machine died: what can be restored is
+    what `flashvault status` shows.
+
+    Example: flashvault runs RG1 --watch
+    """
+    with reported_errors(as_json=as_json):
+        from deployments import settings
+
+        settings.require()
+        from deployments import history
+
+        chosen = group or of
+        if watch:
+            _no_json(as_json)
+            _again(lambda: _runs_table(history.runs(chosen)), every)
+        elif as_json:
+            print_json(history.runs(chosen))
+        else:
+            out().print(_runs_table(history.runs(chosen)))
+
+
+def _rows(group: str, bucket: str) -> list[Overview]:
+    """Read how the groups stand now."""
+    now = datetime.now(UTC)
+    prepare_without_waiting()
+    from tasks.overview import gather, gather_bucket
+
+    if bucket:
+        from blocks.store.clients import open_store, parse_bucket_url
+
+        found = gather_bucket(open_store(parse_bucket_url(bucket)), now, group=group)
+    else:
+        from tasks.open import configuration
+
+        found = gather(configuration(), now, group=group)
+    return [entry.row for entry in found]
+
+
+def prepare_without_waiting() -> None:
+    """Set up Prefect as a source of secrets, if it answers; else the environment has them."""
+    from deployments import runtime, settings
+
+    if settings.prepare() and not runtime.has_server():
+        # Each block of a server that is away would be waited for; the buckets are what counts.
+        del os.environ["PREFECT_API_URL"]
+
+
+def _print_status(rows: Sequence[Overview]) -> None:
+    from tasks.overview import document
+
+    print_json(
+        {
+            "ok": True,
+            "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "all_good": all(row.is_good for row in rows),
+            "groups": [document(row) for row in rows],
+        }
+    )
+
+
+def _status_table(rows: Sequence[Overview]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tasks.overview import HEADINGS, cells
+
+    lines = [cells(row) for row in rows]
+    # A column that says nothing about any group is not worth its width.
+    shown = [name for name in HEADINGS if name in MAIN or any(line[name] for line in lines)]
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for name in shown:
+        table.add_column(
+            name.upper(),
+            justify="right" if name in NUMBERS else "left",
+            overflow="fold",
+            no_wrap=name in MAIN,
+        )
+    for row, line in zip(rows, lines, strict=True):
+        table.add_row(*(Text(line[name], style=_style(row, name)) for name in shown))
+    if not rows:
+        table.add_row("no resource groups", style="dim")
+    return table
+
+
+MAIN = ("group", "state", "last good", "age")
+NUMBERS = {"age", "size", "points", "stored"}
+
+
+def _style(row: Overview, name: str) -> str:
+    if name == "state":
+        return COLOURS[str(row.state)]
+    if name == "age" and row.is_overdue:
+        return "red"
+    if name == "remote" and row.remote:
+        return "green" if row.remote.is_well else "red"
+    if name == "now":
+        return "cyan"
+    return "yellow" if name == "note" else ""
+
+
+def _runs_table(rows: Sequence[dict[str, str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    names = ("STARTED_AT", "NAME", "STATE", "TOOK", "MESSAGE")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for name in names:
+        table.add_column(name.replace("_", " "), no_wrap=name != "MESSAGE", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(
+                Text(row[name], style=RUN_COLOURS.get(row[name], "") if name == "STATE" else "")
+                for name in names
+            )
+        )
+    return table
+
+
+def _no_json(as_json: bool) -> None:
+    if as_json:
+        raise typer.BadParameter("--watch is for a person: call it again for another --json")
+
+
+def _again(show: Callable[[], RenderableType], every: float) -> None:
+    """Show something again and again: in place on a terminal, one below the other elsewhere."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    def dated() -> RenderableType:
+        shown = show()
+        return Group(Text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", style="dim"), shown)
+
+    console = out()
+    if not console.is_terminal:
+        while True:
+            console.print(dated())
+            time.sleep(every)
+    with Live(dated(), console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(every)
+            live.update(dated(), refresh=True)

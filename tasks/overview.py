@@ -1,0 +1,253 @@
+"""Gather how every resource group stands: from the buckets, which are the truth, and this machine.
+
+Needs no Prefect server. One bucket that does not answer costs its own groups their rows' content,
+never the others theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from blocks.catalog import shelf
+from blocks.catalog.claims import read_intents
+from blocks.catalog.document import each
+from blocks.catalog.owner import is_alive
+from blocks.catalog.shelf import Shelf
+from blocks.errors import FlashvaultError
+from blocks.policy.overview import Drill, Overview, Remote, overview, remote_overview, unread
+from blocks.policy.replication import Condition
+from blocks.profile.model import BackupProfile, Configuration, Method
+from blocks.store.base import Store
+from blocks.units import format_duration, format_size, slug
+from tasks.journal import state_directory
+from tasks.open import store as open_registered
+from tasks.remote_memory import recall
+
+SIDE_BY_SIDE = 8
+"""Groups that are read at once."""
+
+STALE = timedelta(minutes=30)
+"""Remote copies are looked at every five minutes (`deployments.schedules.SYNC_EVERY`)."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A group's row, and what it was judged by."""
+
+    row: Overview
+    profile: BackupProfile | None = None
+    shelf: Shelf | None = None
+
+
+def gather(
+    wanted: Configuration,
+    now: datetime,
+    *,
+    group: str = "",
+    open_store: Callable[[Configuration, str], Store] = open_registered,
+) -> list[Gathered]:
+    """Read every group of a configuration, or one; by name.
+
+    Args:
+        wanted: the configuration.
+        now: aware.
+        group: only this one.
+        open_store: opens a registered bucket.
+
+    Raises:
+        ConfigError: there is no such group.
+    """
+    clouds = {p.name: p for p in wanted.profiles if p.method == Method.CLOUD}
+    remotes = {p.name: p for p in wanted.profiles if p.method == Method.REMOTE_STORAGE}
+    names = sorted({*clouds, *remotes})
+    if group:
+        if group not in names:
+            wanted.profile(group)  # says which there are
+        names = [group]
+    stores = _open_all(
+        wanted, {clouds[name].bucket_name for name in names if name in clouds}, open_store
+    )
+
+    def one(name: str) -> Gathered:
+        remote = _remote(name) if name in remotes else None
+        if name not in clouds:
+            return Gathered(remote_overview(remotes[name], remote, now, STALE), remotes[name])
+        profile = clouds[name]
+        store = stores[profile.bucket_name]
+        if isinstance(store, FlashvaultError):
+            return Gathered(unread(name, profile, str(store)), profile)
+        return _read(store, name, profile, now, remote)
+
+    return list(each(one, names, workers=SIDE_BY_SIDE))
+
+
+def gather_bucket(store: Store, now: datetime, *, group: str = "") -> list[Gathered]:
+    """Read every group of a bucket, or one, where no configuration is.
+
+    Raises:
+        StoreError: the groups cannot be listed.
+    """
+    names = [group] if group else sorted(shelf.groups(store))
+    return list(each(lambda name: _read(store, name, None, now, None), names, workers=SIDE_BY_SIDE))
+
+
+def _open_all(
+    wanted: Configuration,
+    names: set[str],
+    open_store: Callable[[Configuration, str], Store],
+) -> dict[str, Store | FlashvaultError]:
+    stores: dict[str, Store | FlashvaultError] = {}
+    for name in sorted(names):
+        try:
+            stores[name] = open_store(wanted, name)
+        except FlashvaultError as error:
+            stores[name] = error
+    return stores
+
+
+def _read(
+    store: Store,
+    group: str,
+    profile: BackupProfile | None,
+    now: datetime,
+    remote: Remote | None,
+) -> Gathered:
+    try:
+        found = shelf.read_shelf(store, group)
+        running = _running(store, group)
+    except FlashvaultError as error:
+        log.warning("%s cannot be read: %s", group, error)
+        return Gathered(unread(group, profile, str(error)), profile)
+    row = overview(
+        group, profile, found, now, running=running, remote=remote, drill=last_drill(group)
+    )
+    return Gathered(row, profile, found)
+
+
+def _running(store: Store, group: str) -> str:
+    """Say who writes into the group now: every run announces itself in the bucket first."""
+    owners = [intent.owner for intent in read_intents(store, group)]
+    return ", ".join(str(owner) for owner in owners if is_alive(owner) is not False)
+
+
+def _remote(group: str) -> Remote | None:
+    try:
+        memory = recall(group)
+    except OSError as error:
+        log.warning("memory of %s cannot be read: %s", group, error)
+        return None
+    if memory.condition is None:
+        return None
+    return Remote(
+        condition=str(memory.condition),
+        since=memory.since,
+        looked_at=memory.at,
+        is_well=memory.condition is Condition.IN_SYNC and not memory.is_breach_told,
+    )
+
+
+def last_drill(group: str) -> Drill | None:
+    """Return the last drill of a group on this machine."""
+    found = drills(group)
+    return found[-1] if found else None
+
+
+def drills(group: str) -> Sequence[Drill]:
+    """Return the drills of a group on this machine, oldest first; damaged lines are left out."""
+    try:
+        text = (state_directory() / "drills" / f"{slug(group)}.jsonl").read_text()
+    except OSError:
+        return ()
+    found = []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+            found.append(
+                Drill(datetime.fromisoformat(row["at"]), row["restore_point"], float(row["rto_s"]))
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def document(row: Overview) -> dict[str, Any]:
+    """Return a row as the JSON of `flashvault status`; times in UTC, lengths in seconds."""
+    point = row.last.point if row.last else None
+    return {
+        "group": row.group,
+        "state": str(row.state),
+        "ok": row.is_good,
+        "overdue": row.is_overdue,
+        "why": row.why,
+        "bucket": row.bucket,
+        "restore_point": point.id if point else None,
+        "kind": str(point.kind) if point else None,
+        "taken_at": _moment(point.taken_at if point else None),
+        "age_s": row.age.total_seconds() if row.age is not None else None,
+        "size_bytes": point.size_bytes if point else None,
+        "point_stored_bytes": point.stored_bytes if point else None,
+        "stored_bytes": row.stored_bytes,
+        "restore_points": row.points,
+        "damaged": row.damaged,
+        "unreadable": row.unreadable,
+        "next_due": _moment(row.next_due),
+        "overdue_at": _moment(row.overdue_at),
+        "running": row.running or None,
+        "remote": {
+            "condition": row.remote.condition,
+            "well": row.remote.is_well,
+            "since": _moment(row.remote.since),
+            "looked_at": _moment(row.remote.looked_at),
+        }
+        if row.remote
+        else None,
+        "drill": {
+            "at": _moment(row.drill.at),
+            "restore_point": row.drill.restore_point,
+            "rto_s": row.drill.rto_s,
+        }
+        if row.drill
+        else None,
+    }
+
+
+HEADINGS = (
+    *("group", "state", "last good", "age", "kind", "size", "points", "stored"),
+    *("next due", "remote", "last drill", "now", "note"),
+)
+
+
+def cells(row: Overview) -> dict[str, str]:
+    """Return a row as a person reads it, by `HEADINGS`; times in UTC."""
+    point = row.last.point if row.last else None
+    cells = dict.fromkeys(HEADINGS, "")
+    cells |= {"group": row.group, "state": str(row.state), "now": row.running, "note": row.why}
+    if point is not None and row.age is not None:
+        cells |= {
+            "last good": f"{point.taken_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+            "age": format_duration(row.age.total_seconds()),
+            "kind": str(point.kind),
+            "size": format_size(point.size_bytes),
+        }
+    if row.points:
+        cells |= {"points": str(row.points), "stored": format_size(row.stored_bytes)}
+    if row.next_due is not None:
+        cells["next due"] = f"{row.next_due.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if row.remote is not None:
+        since = f" since {row.remote.since:%Y-%m-%d %H:%M}" if row.remote.since else ""
+        cells["remote"] = f"{row.remote.condition}{since}"
+    if row.drill is not None:
+        took = format_duration(row.drill.rto_s)
+        cells["last drill"] = f"{row.drill.at:%Y-%m-%d}, {took}"
+    return cells
+
+
+def _moment(at: datetime | None) -> str | None:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if at else None
