@@ -56,20 +56,30 @@ def up(
     where = directory or sites.default_directory()
     with reported_errors(as_json=as_json):
         _stop_like_ctrl_c()
-        site = sites.up(
-            where,
-            size_bytes=parse_size(size),
-            groups=groups,
-            with_prefect=prefect,
-            register_profiles=not empty,
-            with_worker=worker,
-        )
-        if as_json:
-            print_json(site.document())
-        else:
-            _describe(site)
-        if foreground:
-            _stay(where)
+        was_up = any(row["is_running"] for row in sites.status(where)["processes"])
+        try:
+            site = sites.up(
+                where,
+                size_bytes=parse_size(size),
+                groups=groups,
+                with_prefect=prefect,
+                register_profiles=not empty,
+                with_worker=worker,
+            )
+            if as_json:
+                print_json(site.document())
+            else:
+                _describe(site)
+            if foreground:
+                err().print("[dim]the lab stays up until Ctrl-C[/]")
+                threading.Event().wait()
+        except KeyboardInterrupt:
+            # Whenever it comes: an interrupted `up` leaves nothing running.
+            if not was_up:
+                err().print("stopping the lab")
+                sites.down(where)
+            if not foreground:
+                raise
 
 
 def _stop_like_ctrl_c() -> None:
@@ -80,16 +90,6 @@ def _stop_like_ctrl_c() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupt)
-
-
-def _stay(directory: Path) -> None:
-    err().print("[dim]the lab stays up until Ctrl-C[/]")
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        err().print("stopping the lab")
-    finally:
-        sites.down(directory)
 
 
 def _describe(site: Site) -> None:

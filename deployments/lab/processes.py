@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -70,7 +71,7 @@ class Register:
         """Start a process in its own session, its output in `<lab>/logs/<name>.log`."""
         logs = self.directory / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        with (logs / f"{name}.log").open("ab") as log:
+        with uninterrupted(), (logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in words],
                 env=dict(environment),
@@ -80,15 +81,19 @@ class Register:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        ticks = start_ticks(process.pid)
-        assert ticks is not None, "our own child cannot be gone before we have waited for it"
-        started = Started(name, process.pid, ticks, boot_id())
-        with self._changing():
-            self._write([*self.read(), started])
+            ticks = start_ticks(process.pid)
+            assert ticks is not None, "our own child cannot be gone before we have waited for it"
+            started = Started(name, process.pid, ticks, boot_id())
+            with self._changing():
+                self._write([*self.read(), started])
         return started
 
     def stop(self, names: Sequence[str] | None = None) -> list[str]:
         """Stop processes, the last started first; return the names of those that were running."""
+        with uninterrupted():
+            return self._stop(names)
+
+    def _stop(self, names: Sequence[str] | None) -> list[str]:
         listed = [row for row in self.read() if names is None or row.name in names]
         running = [row for row in reversed(listed) if row.is_alive or row.has_left_children]
         for row in running:
@@ -114,6 +119,26 @@ class Register:
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait: a process that is started must be written down, too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in numbers:
+            signal.signal(number, lambda got, _: came.append(got))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def boot_id() -> str:
