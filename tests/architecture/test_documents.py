@@ -53,3 +53,18 @@ def test_architecture_names_a_file_of_every_room() -> None:
     rooms = {path.parent.name for path in ROOT.glob("blocks/*/__init__.py")}
     rooms |= {f"flows/{path.stem}" for path in ROOT.glob("flows/[a-z]*.py")} - {"flows/endings"}
     assert [room for room in sorted(rooms) if f"{room}" not in page] == []
+
+
+def test_settings_names_every_variable_of_ours() -> None:
+    page = (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
+    files = [file for name in ("blocks", "tasks", "flows") for file in (ROOT / name).rglob("*.py")]
+    files += (ROOT / "deployments").rglob("*.py")
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    used = set(re.findall(r"\b(?:FLASHVAULT|CBM)_[A-Z0-9_]*[A-Z0-9]\b", code))
+    used |= set(re.findall(r"environ\.get\(\"(\w+)\"", code)) - {
+        "PATH",
+        "SUDO_USER",
+        "PREFECT__FLOW_RUN_ID",
+    }
+    assert len(used) > 10
+    assert [name for name in sorted(used) if name not in page] == []
