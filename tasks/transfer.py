@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blocks.catalog.point import PageRef, StoredObject
@@ -16,7 +16,7 @@ from blocks.image.cipher import Cipher
 from blocks.image.digest import Digester
 from blocks.image.map import Page, unpack_page
 from blocks.image.segments import Part
-from blocks.store.base import Buffer, ObjectInfo, PartInfo, Store, Upload, UploadInfo
+from blocks.store.base import Buffer, ObjectInfo, PartInfo, Store, Upload, UploadInfo, crc32_of
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class Uploader:
             earlier = pending.earlier.get(part.number)
             if earlier is not None and is_same_part(earlier, part.data):
                 self.kept_bytes += size_bytes
-                return earlier
+                return replace(earlier, checksum=earlier.checksum or crc32_of(part.data))
             return pending.upload.put_part(part.number, part.data)
         finally:
             self._give_back(part.data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,6 +106,9 @@ class Store(Protocol):
     def resume_upload(self, key: str, upload_id: str) -> tuple[Upload, list[PartInfo]]:
         """Go on with an upload begun earlier, with the parts the store has.
 
+        A part may come without its checksum, which some stores do not list and yet ask for at the
+        end: whoever has its bytes adds it (`crc32_of`).
+
         Raises:
             ObjectMissing: there is no such upload.
         """
@@ -140,3 +145,8 @@ class Store(Protocol):
 
 StoreFactory = Callable[[], Store]
 """Builds a store for one thread or process; clients are not shared across processes."""
+
+
+def crc32_of(data: Buffer) -> str:
+    """Return the checksum S3 takes with a part: CRC-32, big-endian, in base64."""
+    return b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()

@@ -119,7 +119,8 @@ def open_store(settings: BucketSettings) -> Store:
         read_arguments=extra_args(encryption, Call.GET_OBJECT),
         unmet=lambda answer: unmet(encryption, answer),
         part_checksum=settings.part_checksum and settings.provider == "AWS",
-        conditional_put=settings.conditional_put,
+        # IBM's SDK does not know the header: there it is a look before the write.
+        conditional_put=settings.conditional_put and settings.provider == "AWS",
     )
 
 

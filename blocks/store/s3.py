@@ -7,8 +7,6 @@ Every error of the SDK is translated here, by what it says about the data
 
 from __future__ import annotations
 
-import zlib
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,7 +22,7 @@ from blocks.errors import (
     StoreError,
     StoreUnavailable,
 )
-from blocks.store.base import Buffer, ObjectInfo, PartInfo, Upload, UploadInfo
+from blocks.store.base import Buffer, ObjectInfo, PartInfo, Upload, UploadInfo, crc32_of
 
 DELETE_KEYS_MAX = 1000
 """S3: keys in one DeleteObjects request."""
@@ -339,9 +337,10 @@ class S3Store:
             self._refuse_existing(key)
         arguments: dict[str, Any] = {"IfNoneMatch": "*"} if self._conditional_put else {}
         listed = []
+        has_checksums = self._part_checksum and all(part.checksum for part in parts)
         for part in parts:
             entry: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
-            if part.checksum:
+            if has_checksums:
                 entry["ChecksumCRC32"] = part.checksum
             listed.append(entry)
         with self._translated(key):
@@ -427,7 +426,7 @@ class S3Store:
     def _checksum(self, data: Buffer) -> dict[str, Any]:
         if not self._part_checksum:
             return {}
-        return {"ChecksumCRC32": b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()}
+        return {"ChecksumCRC32": crc32_of(data)}
 
     @contextmanager
     def _translated(self, key: str, *, is_head: bool = False) -> Iterator[None]:
