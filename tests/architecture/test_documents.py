@@ -68,3 +68,22 @@ def test_settings_names_every_variable_of_ours() -> None:
     }
     assert len(used) > 10
     assert [name for name in sorted(used) if name not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_belongs_to_a_numbered_step_is_indented_by_four(page: Path) -> None:
+    # The site's markdown ends the list at anything less; write `1.  text`, then four blanks.
+    lines = page.read_text(encoding="utf-8").splitlines()
+    steps = [number for number, line in enumerate(lines) if re.match(r"\d+\. ", line)]
+    wrong = []
+    for number in steps:
+        after = iter(lines[number + 1 :])
+        is_new_paragraph = False
+        for line in after:
+            if line and not line.startswith("  "):
+                break
+            blanks = len(line) - len(line.lstrip())
+            if is_new_paragraph and blanks % 4:
+                wrong.append(line)
+            is_new_paragraph = not line
+    assert wrong == []
