@@ -137,7 +137,16 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Look whether what is stored can be restored: exit 3 if something is damaged."""
+    """Look whether what is stored can be restored: exit 3 if something is damaged.
+
+    Without --deep every object is asked for and compared with its record; no image is read.
+    A damaged point is marked, and no incremental builds on it.
+
+    Examples:
+      flashvault verify RG1
+      flashvault verify RG1 --sample 5%
+      flashvault verify RG1 --point 01J… --deep
+    """
     with reported_errors(as_json=as_json):
         parameters = {
             "group": group,
@@ -156,7 +165,13 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove the restore points the profile's RETENTION no longer keeps, with reasons."""
+    """Remove the restore points the profile's RETENTION no longer keeps, with reasons.
+
+    What is given up can be brought back with `flashvault catalog undelete` until its window has
+    passed; only then its objects go. Without RETENTION nothing is ever removed.
+
+    Example: flashvault prune RG1 --dry-run
+    """
     with reported_errors(as_json=as_json):
         parameters = {"group": group, "dry_run": dry_run}
         finish(run_now("flows.prune", "prune", parameters, quiet=as_json), as_json=as_json)
@@ -170,14 +185,23 @@ def drill(
     ] = None,
     point: Annotated[str, typer.Option("--point", help="Restore point; else the newest.")] = "",
     command: Annotated[
-        str, typer.Option("--probe", help="A program that looks at what was restored.")
+        str,
+        typer.Option("--probe", help="A program that looks at what was restored, run at the end."),
     ] = "",
     directory: Annotated[str, typer.Option("--scratch", help="Where scratch files go.")] = "",
     bucket: Annotated[str, typer.Option("--bucket", help="s3://bucket/prefix.")] = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove a restore on disks nobody needs, record how long it took, and tear it down."""
+    """Prove a restore on disks nobody needs, record how long it took, and tear it down.
+
+    The probe is run with FLASHVAULT_DISKS (`hdisk18=/path …`), FLASHVAULT_VOLUME_GROUPS and
+    FLASHVAULT_GROUP; the drill fails if it does not end with 0.
+
+    Examples:
+      flashvault drill RG1
+      flashvault drill RG1 --to hdisk18=hdisk30 --probe /usr/local/bin/looks-alive
+    """
     with reported_errors(as_json=as_json):
         parameters = {
             "group": group,
@@ -193,7 +217,10 @@ def drill(
 def reconcile(
     as_json: Json = False,
 ) -> None:
-    """Clear what runs that died on this machine left behind, and set their states right."""
+    """Clear what runs that died on this machine left behind, and set their states right.
+
+    Prefect does the same every fifteen minutes. Runs that are alive are left alone.
+    """
     with reported_errors(as_json=as_json):
         finish(run_now("flows.reconcile", "reconcile", {}, quiet=as_json), as_json=as_json)
 
