@@ -25,12 +25,14 @@ POOLS = {
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 RECONCILE_EVERY = timedelta(minutes=15)
+DASHBOARD_EVERY = timedelta(minutes=15)
 SYNC_EVERY = timedelta(minutes=5)
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 """Intervals are counted from here, so that applying again never moves them."""
 
 RECONCILE = "flashvault-reconcile"
 ALARM = "flashvault-alarm"
+DASHBOARD = "flashvault-dashboard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,16 @@ def wanted_deployments(configuration: Configuration) -> list[Wanted]:
             pool=RESTORE_POOL,
         ),
     ]
+    if configuration.profiles:
+        found.append(
+            Wanted(
+                DASHBOARD,
+                "flows.dashboard.dashboard",
+                "Draws how every resource group stands, from the buckets.",
+                ticks=(Tick("dashboard", every=DASHBOARD_EVERY),),
+                pool=RESTORE_POOL,
+            )
+        )
     for profile in configuration.profiles:
         if profile.method == Method.CLOUD:
             found.extend(_cloud(profile))

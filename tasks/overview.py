@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,6 @@ from blocks.catalog import shelf
 from blocks.catalog.claims import read_intents
 from blocks.catalog.document import each
 from blocks.catalog.owner import is_alive
-from blocks.catalog.shelf import Shelf
 from blocks.errors import FlashvaultError
 from blocks.policy.overview import Drill, Overview, Remote, overview, remote_overview, unread
 from blocks.policy.replication import Condition
@@ -37,22 +35,13 @@ STALE = timedelta(minutes=30)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """A group's row, and what it was judged by."""
-
-    row: Overview
-    profile: BackupProfile | None = None
-    shelf: Shelf | None = None
-
-
 def gather(
     wanted: Configuration,
     now: datetime,
     *,
     group: str = "",
     open_store: Callable[[Configuration, str], Store] = open_registered,
-) -> list[Gathered]:
+) -> list[Overview]:
     """Read every group of a configuration, or one; by name.
 
     Args:
@@ -75,20 +64,20 @@ def gather(
         wanted, {clouds[name].bucket_name for name in names if name in clouds}, open_store
     )
 
-    def one(name: str) -> Gathered:
+    def one(name: str) -> Overview:
         remote = _remote(name) if name in remotes else None
         if name not in clouds:
-            return Gathered(remote_overview(remotes[name], remote, now, STALE), remotes[name])
+            return remote_overview(remotes[name], remote, now, STALE)
         profile = clouds[name]
         store = stores[profile.bucket_name]
         if isinstance(store, FlashvaultError):
-            return Gathered(unread(name, profile, str(store)), profile)
+            return unread(name, profile, str(store))
         return _read(store, name, profile, now, remote)
 
     return list(each(one, names, workers=SIDE_BY_SIDE))
 
 
-def gather_bucket(store: Store, now: datetime, *, group: str = "") -> list[Gathered]:
+def gather_bucket(store: Store, now: datetime, *, group: str = "") -> list[Overview]:
     """Read every group of a bucket, or one, where no configuration is.
 
     Raises:
@@ -118,17 +107,16 @@ def _read(
     profile: BackupProfile | None,
     now: datetime,
     remote: Remote | None,
-) -> Gathered:
+) -> Overview:
     try:
         found = shelf.read_shelf(store, group)
         running = _running(store, group)
     except FlashvaultError as error:
         log.warning("%s cannot be read: %s", group, error)
-        return Gathered(unread(group, profile, str(error)), profile)
-    row = overview(
+        return unread(group, profile, str(error))
+    return overview(
         group, profile, found, now, running=running, remote=remote, drill=last_drill(group)
     )
-    return Gathered(row, profile, found)
 
 
 def _running(store: Store, group: str) -> str:
@@ -179,7 +167,7 @@ def drills(group: str) -> Sequence[Drill]:
 
 def document(row: Overview) -> dict[str, Any]:
     """Return a row as the JSON of `flashvault status`; times in UTC, lengths in seconds."""
-    point = row.last.point if row.last else None
+    point = row.last
     return {
         "group": row.group,
         "state": str(row.state),
@@ -194,7 +182,7 @@ def document(row: Overview) -> dict[str, Any]:
         "size_bytes": point.size_bytes if point else None,
         "point_stored_bytes": point.stored_bytes if point else None,
         "stored_bytes": row.stored_bytes,
-        "restore_points": row.points,
+        "restore_points": len(row.history),
         "damaged": row.damaged,
         "unreadable": row.unreadable,
         "next_due": _moment(row.next_due),
@@ -226,7 +214,7 @@ HEADINGS = (
 
 def cells(row: Overview) -> dict[str, str]:
     """Return a row as a person reads it, by `HEADINGS`; times in UTC."""
-    point = row.last.point if row.last else None
+    point = row.last
     cells = dict.fromkeys(HEADINGS, "")
     cells |= {"group": row.group, "state": str(row.state), "now": row.running, "note": row.why}
     if point is not None and row.age is not None:
@@ -236,8 +224,8 @@ def cells(row: Overview) -> dict[str, str]:
             "kind": str(point.kind),
             "size": format_size(point.size_bytes),
         }
-    if row.points:
-        cells |= {"points": str(row.points), "stored": format_size(row.stored_bytes)}
+    if row.history:
+        cells |= {"points": str(len(row.history)), "stored": format_size(row.stored_bytes)}
     if row.next_due is not None:
         cells["next due"] = f"{row.next_due.astimezone(UTC):%Y-%m-%d %H:%M}"
     if row.remote is not None:

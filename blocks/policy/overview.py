@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from blocks.catalog.point import Kind
+from blocks.catalog.point import Kind, PointId
 from blocks.catalog.shelf import Shelf, ShelvedPoint
 from blocks.policy.mode import CLOCK_SLACK
 from blocks.policy.schedule import (
@@ -66,6 +66,21 @@ class Drill:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a screen tells of a restore point; its document may be megabytes, this is not."""
+
+    id: PointId
+    kind: Kind
+    taken_at: datetime
+    effective_at: datetime
+    committed_at: datetime
+    size_bytes: int
+    stored_bytes: int
+    changed_bytes: int
+    is_damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """One group at a glance."""
 
@@ -73,19 +88,23 @@ class Overview:
     state: State
     why: str = ""
     bucket: str = ""
-    last: ShelvedPoint | None = None
+    last: Kept | None = None
     """The newest restore point that is neither in the trash nor damaged."""
     age: timedelta | None = None
-    points: int = 0
+    history: tuple[Kept, ...] = ()
+    """Every restore point that is not in the trash, oldest first."""
     damaged: int = 0
     unreadable: int = 0
-    stored_bytes: int = 0
-    """Bytes all its restore points added to the bucket."""
     next_due: datetime | None = None
     overdue_at: datetime | None = None
     running: str = ""
     remote: Remote | None = None
     drill: Drill | None = None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes all its restore points added to the bucket."""
+        return sum(point.stored_bytes for point in self.history)
 
     @property
     def is_good(self) -> bool:
@@ -119,7 +138,7 @@ def overview(
         remote: what is remembered of its remote copy.
         drill: its last drill.
     """
-    kept = [entry for entry in shelf.points if entry.trashed_at is None]
+    kept = [_kept(entry) for entry in shelf.points if entry.trashed_at is None]
     good = [entry for entry in kept if not entry.is_damaged]
     # A point from the future was written by a wrong clock: it must not make a group look well.
     believed = [entry for entry in good if entry.effective_at <= now + CLOCK_SLACK]
@@ -139,10 +158,9 @@ def overview(
         bucket=profile.bucket_name if profile else "",
         last=last,
         age=max(now - last.effective_at, timedelta()) if last else None,
-        points=len(kept),
+        history=tuple(kept),
         damaged=damaged,
         unreadable=len(shelf.unreadable),
-        stored_bytes=sum(entry.point.stored_bytes for entry in kept),
         next_due=due,
         overdue_at=overdue_at,
         running=running,
@@ -216,14 +234,14 @@ def next_due(
 
 
 def _judged(
-    profile: BackupProfile | None, believed: Sequence[ShelvedPoint], now: datetime
+    profile: BackupProfile | None, believed: Sequence[Kept], now: datetime
 ) -> tuple[State, str, datetime | None, datetime | None]:
     """Return the state, why, when the next is due and when it is overdue."""
     if profile is None:
         return State.UNSCHEDULED, "", None, None
     if not profile.enabled:
         return State.DISABLED, "ENABLE_BACKUP=no", None, None
-    fulls = [entry for entry in believed if entry.point.kind is Kind.FULL]
+    fulls = [entry for entry in believed if entry.kind is Kind.FULL]
     last = believed[-1].effective_at if believed else None
     due = next_due(profile, fulls[-1].effective_at if fulls else None, last, now)
     if last is None:
@@ -234,3 +252,18 @@ def _judged(
 
 def _with(row: Overview, state: State, why: str) -> Overview:
     return Overview(row.group, state, why=why, remote=row.remote)
+
+
+def _kept(entry: ShelvedPoint) -> Kept:
+    point = entry.point
+    return Kept(
+        id=point.id,
+        kind=point.kind,
+        taken_at=point.taken_at,
+        effective_at=entry.effective_at,
+        committed_at=point.committed_at,
+        size_bytes=point.size_bytes,
+        stored_bytes=point.stored_bytes,
+        changed_bytes=sum(volume.changed_bytes for volume in point.volumes),
+        is_damaged=entry.is_damaged,
+    )

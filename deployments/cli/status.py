@@ -125,12 +125,10 @@ def _rows(group: str, bucket: str) -> list[Overview]:
     if bucket:
         from blocks.store.clients import open_store, parse_bucket_url
 
-        found = gather_bucket(open_store(parse_bucket_url(bucket)), now, group=group)
-    else:
-        from tasks.open import configuration
+        return gather_bucket(open_store(parse_bucket_url(bucket)), now, group=group)
+    from tasks.open import configuration
 
-        found = gather(configuration(), now, group=group)
-    return [entry.row for entry in found]
+    return gather(configuration(), now, group=group)
 
 
 def prepare_without_waiting() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from blocks.profile.model import BackupProfile, Configuration, Method
 from deployments.schedules import (
+    DASHBOARD,
     RESTORE_POOL,
     full_ticks,
     incremental_ticks,
@@ -76,3 +77,11 @@ def test_the_grace_is_a_parameter_of_the_deployment():
     asked = Configuration(profiles=(profile(grace_percent=25.0),))
     made = {item.name: item for item in wanted_deployments(asked)}
     assert made["RG1-full"].parameters == {"profile": "RG1", "mode": "full", "grace_percent": 25.0}
+
+
+def test_one_dashboard_is_drawn_for_all_groups_beside_the_backups():
+    both = Configuration(profiles=(profile(), profile(name="RG2")))
+    (made,) = (item for item in wanted_deployments(both) if item.name == DASHBOARD)
+    assert [tick.every for tick in made.ticks] == [timedelta(minutes=15)]
+    assert made.pool == RESTORE_POOL, "no backlog of backups may hide how they stand"
+    assert made.parameters == {}

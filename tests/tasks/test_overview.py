@@ -54,7 +54,7 @@ def open_store(_wanted: Configuration, name: str) -> MemoryStore:
 def rows(*profiles: BackupProfile, group: str = ""):
     wanted = Configuration(profiles=profiles)
     found = gather(wanted, NOW, group=group, open_store=open_store)
-    return {entry.row.group: entry.row for entry in found}
+    return {row.group: row for row in found}
 
 
 def test_a_bucket_that_is_away_hides_only_its_own_groups():

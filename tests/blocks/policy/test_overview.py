@@ -48,9 +48,14 @@ def shelved(taken_at: datetime, kind: Kind = Kind.FULL, **more) -> ShelvedPoint:
     point = RestorePoint.model_construct(
         id=f"{taken_at:%Y%m%d%H%M%S}",
         taken_at=taken_at,
+        committed_at=taken_at,
         kind=kind,
         digest_algorithm="blake3",
-        volumes=(SimpleNamespace(size_bytes=100, stored_bytes=7, extent_bytes=256 * KIB),),
+        volumes=(
+            SimpleNamespace(
+                size_bytes=100, stored_bytes=7, changed_bytes=9, extent_bytes=256 * KIB
+            ),
+        ),
     )
     return ShelvedPoint(point, more.pop("stored_at", taken_at), **more)
 
@@ -62,7 +67,7 @@ def look(*points: ShelvedPoint, now: datetime = NOW, **more) -> Overview:
 
 def test_a_group_with_a_point_in_time_is_ok():
     row = look(shelved(NOW - 20 * HOUR), shelved(NOW - 2 * HOUR, Kind.INCREMENTAL))
-    assert (row.state, row.points, row.stored_bytes) == (State.OK, 2, 14)
+    assert (row.state, len(row.history), row.stored_bytes) == (State.OK, 2, 14)
     assert row.age == 2 * HOUR
     assert row.is_good
     assert not row.is_overdue
@@ -94,10 +99,11 @@ def test_neither_trash_nor_damage_nor_the_future_is_a_last_good_point():
         shelved(NOW - 2 * HOUR, trashed_at=NOW),
         shelved(NOW + DAY, stored_at=NOW + DAY),
     )
-    assert row.last == good
+    assert row.last is not None
+    assert row.last.id == good.point.id
     assert row.state is State.OVERDUE
     assert row.damaged == 1
-    assert row.points == 3
+    assert len(row.history) == 3
     assert "1 damaged" in row.why
     assert "1 from the future" in row.why
 
