@@ -212,7 +212,7 @@ def read_range(
         skip = np.ones(count, dtype=np.bool_)
         skip[max(low - first, 0) : high - first + 1] = False
         for fetch in plan_fetches(page, first, skip=skip):
-            for found, at, data in _proven(reader, pins, fetch, page, first):
+            for found, at, data in proven(reader, pins, fetch, page, first):
                 place = found * geometry.extent_bytes - start
                 _overlay(plain, place, data, at)
     return bytes(plain[offset - start : offset - start + length])
@@ -308,7 +308,7 @@ class _Looker:
             single = Fetch(fetch.key, piece.offset, piece.length, (piece,))
             count = sum(extents for _, extents in piece.wanted)
             try:
-                for _ in _proven(self._reader, self._pins, single, page, page_first):
+                for _ in proven(self._reader, self._pins, single, page, page_first):
                     pass
             except (CorruptData, ObjectMissing, ObjectChanged) as error:
                 self._note(fetch.key, piece.offset, piece.length, str(error))
@@ -353,7 +353,7 @@ def _is_known_bad(work: Restorer, offset: int, geometry: Geometry) -> bool:
     return any(start < end and offset < start + length for start, length in work.bad)
 
 
-def _proven(
+def proven(
     reader: FrameReader,
     pins: Pins,
     fetch: Fetch,
