@@ -37,6 +37,7 @@ VERBS = {
     "mount": "mount",
     "status": "status",
     "runs": "status",
+    "metrics": "metrics",
     "serve": "serve",
     "lab": "lab",
     "demo": "demo",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,25 +120,38 @@ def runs(
 def _rows(group: str, bucket: str) -> list[Overview]:
     """Read how the groups stand now."""
     now = datetime.now(UTC)
-    prepare_without_waiting()
-    from tasks.overview import gather, gather_bucket
+    with no_waiting():
+        from tasks.overview import gather, gather_bucket
 
-    if bucket:
-        from blocks.store.clients import open_store, parse_bucket_url
+        if bucket:
+            from blocks.store.clients import open_store, parse_bucket_url
 
-        return gather_bucket(open_store(parse_bucket_url(bucket)), now, group=group)
-    from tasks.open import configuration
+            return gather_bucket(open_store(parse_bucket_url(bucket)), now, group=group)
+        from tasks.open import configuration
 
-    return gather(configuration(), now, group=group)
+        return gather(configuration(), now, group=group)
 
 
-def prepare_without_waiting() -> None:
-    """Set up Prefect as a source of secrets, if it answers; else the environment has them."""
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Take secrets from Prefect if it answers just now, else from the environment.
+
+    Each block of a server that is away would be waited for; the buckets are what counts.
+    """
     from deployments import runtime, settings
 
-    if settings.prepare() and not runtime.has_server():
-        # Each block of a server that is away would be waited for; the buckets are what counts.
-        del os.environ["PREFECT_API_URL"]
+    settings.prepare()
+    import prefect  # noqa: F401 - reads its settings now, before the address may be hidden
+
+    url = os.environ.get("PREFECT_API_URL")
+    if url is None or runtime.has_server():
+        yield
+        return
+    del os.environ["PREFECT_API_URL"]
+    try:
+        yield
+    finally:
+        os.environ["PREFECT_API_URL"] = url
 
 
 def _print_status(rows: Sequence[Overview]) -> None:
