@@ -20,6 +20,8 @@ PROBE_STEP_BYTES = 128 * 1024
 PROBE_KEEPS = 0.97
 """A frame whose sampled pieces shrink to no less than this share is stored uncompressed."""
 
+_RUN_LENGTH_BLOCK = 1
+
 FAST_LEVEL = -100
 """zstd's quickest way through data that does not shrink: raw blocks, checksum included."""
 
@@ -61,13 +63,7 @@ class Codec:
         Raises:
             CorruptData: it is damaged, or has another length.
         """
-        try:
-            plain = self._decompressor.decompress(frame, max_output_size=plain_bytes)
-        except zstandard.ZstdError as error:
-            raise CorruptData(f"a frame does not decompress: {error}") from error
-        if len(plain) != plain_bytes:
-            raise CorruptData(f"a frame decodes to {len(plain)} bytes instead of {plain_bytes}")
-        return plain
+        return decompress(frame, plain_bytes, self._decompressor)
 
     def _shrinks(self, plain: memoryview) -> bool:
         if len(plain) < 4 * PROBE_PIECE_BYTES:
@@ -77,6 +73,53 @@ class Codec:
         ]
         sample = b"".join(pieces)
         return len(self._probe.compress(sample)) < PROBE_KEEPS * len(sample)
+
+
+def decompress(
+    frame: Buffer, plain_bytes: int, decompressor: zstandard.ZstdDecompressor | None = None
+) -> bytes:
+    """Return the plain bytes of one zstd frame with nothing after it.
+
+    The length a frame claims is compared first: memory is taken for what is expected, never for
+    what damaged bytes ask for.
+
+    Raises:
+        CorruptData: it is damaged, or has another length.
+    """
+    try:
+        claimed = zstandard.frame_content_size(frame)
+        if claimed != plain_bytes:
+            raise CorruptData(f"a frame holds {claimed} bytes instead of {plain_bytes}")
+        return (decompressor or zstandard.ZstdDecompressor()).decompress(
+            frame, max_output_size=plain_bytes, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise CorruptData(f"a frame does not decompress: {error}") from error
+
+
+def frame_bytes(data: Buffer) -> int:
+    """Return the length of the zstd frame that `data` begins with, from its block headers.
+
+    Raises:
+        CorruptData: there is no whole frame (RFC 8878 §3.1.1).
+    """
+    view = memoryview(data)
+    try:
+        at = zstandard.frame_header_size(view)
+        has_checksum = zstandard.get_frame_parameters(view).has_checksum
+    except zstandard.ZstdError as error:
+        raise CorruptData(f"there is no zstd frame: {error}") from error
+    is_last = False
+    while not is_last:
+        head = int.from_bytes(view[at : at + 3], "little")
+        if at + 3 > len(view):
+            raise CorruptData("a zstd frame is cut off")
+        is_last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
+        at += 3 + (1 if kind == _RUN_LENGTH_BLOCK else size)
+    at += 4 if has_checksum else 0
+    if at > len(view):
+        raise CorruptData("a zstd frame is cut off")
+    return at
 
 
 def same_bytes(one: Buffer, other: Buffer) -> bool:

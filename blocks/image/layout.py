@@ -133,7 +133,7 @@ def unpack_object_header(data: bytes | memoryview) -> dict[str, Any]:
         raise CorruptData("the object header is cut off")
     try:
         document = json.loads(bytes(data[SKIP_BYTES + 4 : length]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptData("the object header is no JSON document") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT_VERSION:
         found = document.get("format") if isinstance(document, dict) else None
@@ -171,6 +171,8 @@ def seek_table_bytes(foot: bytes | memoryview) -> int:
     Raises:
         CorruptData: they are none.
     """
+    if len(foot) < SEEK_FOOT_BYTES:
+        raise CorruptData("the object is too short for a seek table")
     count, flags, magic = _SEEK_FOOT.unpack_from(foot)
     if magic != SEEKABLE_END or flags != 0:
         raise CorruptData("the object does not end in a seek table")
@@ -205,6 +207,8 @@ def index_bytes(tail: bytes | memoryview) -> int:
     Raises:
         CorruptData: they are none.
     """
+    if len(tail) < INDEX_TAIL_BYTES:
+        raise CorruptData("the object is too short for an index")
     length, tag = _INDEX_TAIL.unpack_from(tail)
     if tag != INDEX_TAG:
         raise CorruptData("the object has no index before its seek table")

@@ -16,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from blocks.errors import CorruptData, UnknownFormat
+from blocks.image.codec import decompress, frame_bytes
 from blocks.image.digest import DIGEST_BYTES
 from blocks.image.extents import PAGE_EXTENTS, Digests
 
@@ -114,41 +115,58 @@ def unpack_page(data: bytes | memoryview) -> Page:
     if len(view) < _HEAD.size or bytes(view[:8]) != PAGE_MAGIC:
         raise UnknownFormat("the object is no page of a map")
     _, length = _HEAD.unpack_from(view)
-    try:
-        head: Any = json.loads(bytes(view[_HEAD.size : _HEAD.size + length]))
-    except ValueError as error:
-        raise CorruptData("the header of a map's page is damaged") from error
-    if not isinstance(head, dict) or head.get("format") != PAGE_VERSION:
-        raise UnknownFormat(f"the map's page has format {head.get('format')!r}, this tool reads 1")
-    try:
-        extents, runs = int(head["extents"]), int(head["runs"])
-        if not 0 < extents <= PAGE_EXTENTS or not 0 < runs <= extents:
-            raise CorruptData("the header of a map's page is damaged")
-        rest = bytes(view[_HEAD.size + length :])
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        digests = decoder.decompress(rest)
-        columns = zstandard.ZstdDecompressor().decompress(
-            decoder.unused_data, max_output_size=runs * RUN.itemsize
-        )
-    except (KeyError, TypeError, ValueError, zstandard.ZstdError) as error:
-        raise CorruptData(f"a page of the map does not decode: {error}") from error
-    if len(digests) != extents * DIGEST_BYTES or len(columns) != runs * RUN.itemsize:
-        raise CorruptData("a page of the map is cut off")
-    table = np.empty(runs, dtype=RUN)
+    head = _parse_head(bytes(view[_HEAD.size : _HEAD.size + length]))
+    rest = view[_HEAD.size + length :]
+    end = frame_bytes(rest)
+    digests = decompress(rest[:end], head.extents * DIGEST_BYTES)
+    columns = decompress(rest[end:], head.runs * RUN.itemsize)
+    table = np.empty(head.runs, dtype=RUN)
     at = 0
     for name in RUN.names or ():
-        width = RUN[name].itemsize * runs
+        width = RUN[name].itemsize * head.runs
         table[name] = np.frombuffer(columns[at : at + width], dtype=RUN[name])
         at += width
     page = Page(
-        int(head["extent_bytes"]),
-        str(head["digest"]),
-        np.frombuffer(digests, dtype=np.uint8).reshape(extents, DIGEST_BYTES),
+        head.extent_bytes,
+        head.algorithm,
+        np.frombuffer(digests, dtype=np.uint8).reshape(head.extents, DIGEST_BYTES),
         table,
-        tuple(map(str, head["objects"])),
+        head.objects,
     )
     page.check()
     return page
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    extent_bytes: int
+    extents: int
+    algorithm: str
+    runs: int
+    objects: tuple[str, ...]
+
+
+def _parse_head(text: bytes) -> _Head:
+    try:
+        head: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptData("the header of a map's page is damaged") from error
+    found = head.get("format") if isinstance(head, dict) else None
+    if found != PAGE_VERSION:
+        raise UnknownFormat(f"the map's page has format {found!r}, this tool reads {PAGE_VERSION}")
+    try:
+        parsed = _Head(
+            int(head["extent_bytes"]),
+            int(head["extents"]),
+            str(head["digest"]),
+            int(head["runs"]),
+            tuple(map(str, head["objects"])),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptData(f"the header of a map's page is damaged: {error}") from error
+    if not 0 < parsed.extents <= PAGE_EXTENTS or not 0 < parsed.runs <= parsed.extents:
+        raise CorruptData("the header of a map's page is damaged")
+    return parsed
 
 
 class PageDraft:

@@ -15,6 +15,7 @@ import numpy as np
 import zstandard
 
 from blocks.errors import CorruptData
+from blocks.image.codec import decompress
 from blocks.image.digest import DIGEST_BYTES, Digester
 from blocks.image.extents import Digests
 from blocks.image.layout import (
@@ -235,11 +236,8 @@ def unpack_frame_index(data: bytes | memoryview) -> FrameIndex:
     count, extents, plain_bytes, digest, body = unpack_index(data)
     if plain_bytes != count * FRAME_ROW.itemsize + extents * DIGEST_BYTES:
         raise CorruptData("the index of an image contradicts itself")
-    try:
-        plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=plain_bytes)
-    except zstandard.ZstdError as error:
-        raise CorruptData(f"the index of an image does not decode: {error}") from error
-    if len(plain) != plain_bytes or Digester().of(plain) != digest:
+    plain = decompress(body, plain_bytes)
+    if Digester().of(plain) != digest:
         raise CorruptData("the index of an image is damaged")
     frames = np.empty(count, dtype=FRAME_ROW)
     at = 0
