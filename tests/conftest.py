@@ -7,7 +7,7 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 os.environ.pop("PREFECT_API_URL", None)
 
-from hypothesis import settings  # noqa: E402 - after the environment, as everything here
+from hypothesis import settings
 
 # A busy machine is no bug: pytest's own timeout ends what hangs.
 settings.register_profile("flashvault", deadline=None)
