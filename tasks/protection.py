@@ -36,6 +36,12 @@ from tasks.open import bucket
 from tasks.plan import Asked, configured
 from tasks.steps import run_log
 
+ALARM_LOCK_FACTOR = 4
+"""After an alarm the points before it are locked for so many times OBJECT_LOCK_DAYS."""
+
+ALARM_POINTS = 30
+"""So many of the newest points before the alarm, which bounds the requests."""
+
 
 def profile_store(wanted: Configuration, profile: BackupProfile) -> Store:
     """Open a profile's bucket for writing: encrypted as it asks, minding what the probe found."""
@@ -185,8 +191,11 @@ def watch(
             alarm.text,
             job_id=point.id,
         )
+        # Whoever is at work may come back for what is older: it stays out of reach for longer.
+        longer = profile.object_lock_days * ALARM_LOCK_FACTOR
+        said += _lock(wanted, profile, decision.history[-ALARM_POINTS:], days=longer)
     said += _changed_settings(wanted, profile)
-    said += _lock(wanted, profile, point)
+    said += _lock(wanted, profile, [point], days=profile.object_lock_days)
     for warning in said:
         run_log().warning("%s", warning)
     return said
@@ -222,22 +231,25 @@ def _changed_settings(wanted: Configuration, profile: BackupProfile) -> list[str
     return changes
 
 
-def _lock(wanted: Configuration, profile: BackupProfile, point: RestorePoint) -> list[str]:
-    """Lock everything a restore of the point needs: also older images, their locks are extended."""
-    if not profile.object_lock_days:
+def _lock(
+    wanted: Configuration, profile: BackupProfile, points: Sequence[RestorePoint], *, days: int
+) -> list[str]:
+    """Lock everything a restore of the points needs, also older images; locks are only extended."""
+    if not days or not points:
         return []
     settings = _settings(wanted, profile)
-    until = datetime.now(UTC) + timedelta(days=profile.object_lock_days)
-    keys = {point_key(point.group, point.id), *keys_of([point])}
+    until = datetime.now(UTC) + timedelta(days=days)
+    keys = {*(point_key(point.group, point.id) for point in points), *keys_of(points)}
+    newest = points[-1].id
     try:
-        if point.key_ids:
+        if any(point.key_ids for point in points):
             keys |= {copy.key for copy in check_keyrings(open_store(settings)) if not copy.fault}
         everything = sorted(settings.prefix + key for key in keys)
         count = lock_objects(s3_client(settings), settings.bucket, everything, until=until)
     except StoreError as error:
-        notify(profile, "lock_failed", "error", str(error), job_id=point.id)
-        reports.event("lock.failed", profile.name, restore_point=point.id, why=str(error))
-        return [f"restore point {point.id} is NOT wholly locked: {error}"]
+        notify(profile, "lock_failed", "error", str(error), job_id=newest)
+        reports.event("lock.failed", profile.name, restore_point=newest, why=str(error))
+        return [f"restore point {newest} is NOT wholly locked: {error}"]
     run_log().info("locked %d objects until %s", count, until.isoformat(timespec="seconds"))
     return []
 
