@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def metrics(
     host: Annotated[str, typer.Option("--host", help="Listen here.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 9742,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The TCP port.")] = 9742,
     once: Annotated[
         bool, typer.Option("--once", help="Print them and end: for the textfile collector.")
     ] = False,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command()(mount)
+    app.command(rich_help_panel="Backup and restore")(mount)
 
 
 def mount(
@@ -49,8 +49,10 @@ def mount(
     Runs until Ctrl-C or `umount DIR`. Only what is read is fetched, and every byte is proven
     before it is shown; damaged places answer with an input/output error.
 
-    Example: flashvault mount RG1 /mnt/point --bucket s3://pha-bucket, then
+    Then, for a file system that is alone on its disk:
     mount -o ro,noload,loop /mnt/point/hdisk18.img /mnt/files
+
+    Example: flashvault mount RG1 /mnt/point --bucket s3://pha-bucket
     """
     with reported_errors(as_json=as_json):
         from blocks.units import parse_size

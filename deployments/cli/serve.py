@@ -26,7 +26,7 @@ def serve(
         Path | None, typer.Option("--dir", help="Database, keys and logs; else $FLASHVAULT_STATE.")
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Listen here.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 4200,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The TCP port.")] = 4200,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print where everything is as one JSON document.")
     ] = False,
