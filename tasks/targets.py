@@ -85,6 +85,33 @@ def _path_target(path: Path, volume: VolumeImage) -> Disk:
     return Disk(name=str(path), path=str(path), size_bytes=size_bytes, uid="")
 
 
+def spelled_out(point: RestorePoint, to: Mapping[str, str]) -> dict[str, str]:
+    """Name the volumes a person left out: a directory is for all of them, a path for the only one.
+
+    Raises:
+        ConfigError: a path without a volume, and the point has several.
+    """
+    if "" not in to:
+        return dict(to)
+    target = to[""]
+    named = {volume_of(point, name).uid for name in to if name}
+    left = [volume for volume in point.volumes if volume.uid not in named]
+    if Path(target).is_dir():
+        files = {volume.uid: f"{volume.disk}.img".replace("/", "_") for volume in left}
+        if len(set(files.values())) < len(left):
+            files = {volume.uid: f"{volume.name}.img" for volume in left}
+        found = {uid: str(Path(target, file)) for uid, file in files.items()}
+    elif len(left) == 1:
+        found = {left[0].uid: target}
+    else:
+        disks = ", ".join(volume.disk for volume in left)
+        raise ConfigError(
+            f"{target} is one target for {len(left)} volumes",
+            hint=f"Name a directory, or one target for each: {disks}.",
+        )
+    return {name: path for name, path in to.items() if name} | found
+
+
 def candidates(
     places: Places, point: RestorePoint, to: Mapping[str, str]
 ) -> dict[str, tuple[Host, Candidate]]:
@@ -93,11 +120,12 @@ def candidates(
     Args:
         places: where names are looked up.
         point: the restore point.
-        to: disk (or volume) of the point → disk name, or path on this machine.
+        to: disk (or volume) of the point → disk name, or path on this machine; see `spelled_out`.
 
     Returns:
         By vdisk UID of the volume, who writes and what is there now.
     """
+    to = spelled_out(point, to)
     wanted = {name: volume_of(point, name) for name in to}
     if len({volume.uid for volume in wanted.values()}) < len(to):
         raise ConfigError("one volume is given two targets", hint="Restore twice, or choose one.")

@@ -60,7 +60,11 @@ def restore(
     group: Annotated[str, typer.Argument(help="Resource group.")] = "",
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", help="DISK=TARGET: hdisk18=hdisk30, or hdisk18=/path; repeat."),
+        typer.Option(
+            "--to",
+            help="DISK=TARGET: hdisk18=hdisk30, or hdisk18=/path; repeat. Or only a path: a"
+            " directory for all volumes.",
+        ),
     ] = None,
     point: Annotated[str, typer.Option("--point", help="Restore point; else the latest.")] = "",
     at: Annotated[str, typer.Option("--at", help="The latest point at or before this time.")] = "",

@@ -1,0 +1,92 @@
+"""A machine with the package and the bucket's credentials, and nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.backup import backup
+
+pytestmark = pytest.mark.server
+
+BUCKET = "s3://pha-bucket"
+KEPT = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+
+
+@pytest.fixture(scope="module")
+def lost(lab_site):
+    """A group as it was when it was backed up: its restore point, and its disks' bytes."""
+    from random import Random
+
+    disks = {}
+    for disk, name in (("hdisk18", "Node1_1"), ("hdisk19", "Node1_2")):
+        path = Path(lab_site.volume(name).path)
+        half = path.stat().st_size // 2
+        with path.open("r+b") as file:
+            file.write(Random(name).randbytes(half))
+        disks[disk] = path.read_bytes()
+    ending = backup.fn("RG1", mode="full", force=True)
+    return ending.report["restore_point"], disks
+
+
+@pytest.fixture
+def bare(lost, tmp_path):
+    """Run the installed command with an empty home and only the bucket's variables set."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: os.environ[name] for name in KEPT}
+    environment |= {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    command = Path(sys.executable).with_name("flashvault")
+
+    def run(*words, status=0):
+        done = subprocess.run(
+            [command, *words],
+            env=environment,
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_what_can_be_restored_is_listed(bare, lost):
+    points = bare("query", "restore_points", "--bucket", BUCKET, "--json")
+    assert lost[0] in [row["ID"] for row in points]
+
+
+def test_a_group_is_restored_from_the_bucket_alone(bare, lost, tmp_path):
+    point, disks = lost
+    paths = {disk: tmp_path / f"{disk}.raw" for disk in disks}
+    targets = [word for disk, path in paths.items() for word in ("--to", f"{disk}={path}")]
+    words = ["restore", "RG1", "--bucket", BUCKET, "--point", point, *targets]
+    said = bare(*words, "--yes", "--json")
+    assert said["restore_point"] == point
+    assert [row["proven"] for row in said["volumes"]] == [True, True]
+    assert {disk: path.read_bytes() for disk, path in paths.items()} == disks
+
+
+def test_a_directory_takes_all_volumes_and_refuses_to_be_written_over(bare, lost, tmp_path):
+    directory = tmp_path / "disks"
+    directory.mkdir()
+    words = ["restore", "RG1", "--bucket", BUCKET, "--to", str(directory), "--yes", "--json"]
+    bare(*words, "--point", lost[0])
+    found = {path.name.removesuffix(".img"): path.read_bytes() for path in directory.iterdir()}
+    assert found == lost[1]
+    assert bare(*words, "--point", lost[0], status=4)["error"]["type"] == "TargetNotEmpty"
+
+
+def test_one_file_for_two_volumes_is_refused(bare, lost, tmp_path):
+    said = bare(
+        *("restore", "RG1", "--bucket", BUCKET, "--point", lost[0]),
+        *("--to", str(tmp_path / "one.img"), "--yes", "--json"),
+        status=2,
+    )
+    assert "hdisk18, hdisk19" in said["error"]["hint"]
+    assert not (tmp_path / "one.img").exists()
