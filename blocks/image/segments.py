@@ -30,6 +30,8 @@ from blocks.image.layout import (
     zero_frame,
 )
 
+GROW_BYTES = 1024 * 1024
+
 FRAME_ROW = np.dtype(
     [
         ("first", "<u8"),
@@ -67,16 +69,12 @@ class Buffers:
             self._free.put(None)
 
     def take(self, timeout_s: float) -> bytearray | None:
-        """Return a free buffer of the full size, or None if none came free in time."""
+        """Return a free buffer of any length, or None if none came free in time."""
         try:
             buffer = self._free.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        if buffer is None:
-            return bytearray(self._size_bytes)
-        # Cutting a bytearray keeps its memory, so growing it again touches no new page.
-        buffer.extend(bytes(max(0, self._size_bytes - len(buffer))))
-        return buffer
+        return bytearray(self._size_bytes) if buffer is None else buffer
 
     def give_back(self, buffer: bytearray) -> None:
         """Let a buffer be used again. Nobody may hold a view of it."""
@@ -186,7 +184,9 @@ class Segment:
         assert self._buffer is not None
         end = self._fill + len(data)
         if end > len(self._buffer):
-            self._buffer.extend(bytes(end - len(self._buffer)))
+            # A buffer that served a short part grows as needed: zeroing it whole for each object
+            # would cost more than a sparse disk's objects themselves.
+            self._buffer.extend(bytes(max(end - len(self._buffer), GROW_BYTES)))
         self._buffer[self._fill : end] = data
         self._fill = end
         self._offset += len(data)
