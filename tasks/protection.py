@@ -262,6 +262,7 @@ def _settings(wanted: Configuration, profile: BackupProfile) -> BucketSettings:
         encryption=mode.value,
         kms_key_id=profile.key_id if mode is Mode.KMS else "",
         customer_key=settings.customer_key if mode is Mode.AES else "",
+        bytes_per_s=profile.bandwidth_limit or 0,
     )
 
 

@@ -19,6 +19,7 @@ from blocks.store.encryption import (
     parse_customer_key,
     unmet,
 )
+from blocks.store.throttle import Throttle, shared_throttle
 
 if TYPE_CHECKING:
     from blocks.store.base import Store
@@ -54,6 +55,8 @@ class BucketSettings:
     """SSE-C: 32 bytes in base64."""
     part_checksum: bool = True
     """Send a CRC-32 with every body; off for stores that do not know the header."""
+    bytes_per_s: int = 0
+    """What all writers of this process together may send; 0 means no limit."""
     conditional_put: bool = True
     """The store honours `If-None-Match: *`; the capability probe finds out."""
 
@@ -121,7 +124,14 @@ def open_store(settings: BucketSettings) -> Store:
         part_checksum=settings.part_checksum and settings.provider == "AWS",
         # IBM's SDK does not know the header: there it is a look before the write.
         conditional_put=settings.conditional_put and settings.provider == "AWS",
+        throttle=_throttle(settings),
     )
+
+
+def _throttle(settings: BucketSettings) -> Throttle | None:
+    if not settings.bytes_per_s:
+        return None
+    return shared_throttle(f"{settings.endpoint}/{settings.bucket}", settings.bytes_per_s)
 
 
 def s3_client(settings: BucketSettings) -> Any:

@@ -23,6 +23,7 @@ from blocks.errors import (
     StoreUnavailable,
 )
 from blocks.store.base import Buffer, ObjectInfo, PartInfo, Upload, UploadInfo, crc32_of
+from blocks.store.throttle import Throttle
 
 DELETE_KEYS_MAX = 1000
 """S3: keys in one DeleteObjects request."""
@@ -75,6 +76,7 @@ class S3Store:
         unmet: Callable[[Mapping[str, Any]], str] = lambda answer: "",
         part_checksum: bool = True,
         conditional_put: bool = True,
+        throttle: Throttle | None = None,
     ) -> None:
         """Use a client.
 
@@ -87,6 +89,7 @@ class S3Store:
             unmet: says what an answer shows was not encrypted as asked; empty if nothing.
             read_arguments: request arguments for what is read, and for parts (SSE-C headers).
             part_checksum: send a CRC-32 of each body, which the store compares.
+            throttle: slows down what is written.
             conditional_put: the store honours `If-None-Match`; else `if_absent` is a look first.
         """
         self._client = client
@@ -98,6 +101,7 @@ class S3Store:
         self._read_arguments = dict(read_arguments or {})
         self._part_checksum = part_checksum
         self._conditional_put = conditional_put
+        self._throttle = throttle
 
     @property
     def url(self) -> str:
@@ -118,6 +122,7 @@ class S3Store:
             else:
                 self._refuse_existing(key)
         body = _body(data)
+        self._wait(len(body))
         with self._translated(key):
             answer = self._client.put_object(
                 Bucket=self._bucket,
@@ -319,6 +324,7 @@ class S3Store:
 
     def put_part(self, key: str, upload_id: str, number: int, data: Buffer) -> PartInfo:
         """Store one part of an upload in progress."""
+        self._wait(len(data))
         with self._translated(key):
             answer = self._client.upload_part(
                 Bucket=self._bucket,
@@ -422,6 +428,10 @@ class S3Store:
         # Some stores accept If-Match and ignore it.
         if etag is not None and _etag(answer) != etag:
             raise ObjectChanged(f"{key} is not the object that was pinned")
+
+    def _wait(self, count: int) -> None:
+        if self._throttle is not None:
+            self._throttle.take(count)
 
     def _checksum(self, data: Buffer) -> dict[str, Any]:
         if not self._part_checksum:
