@@ -48,6 +48,14 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert set(lost) - known == set()
 
 
+def test_every_page_is_linked_from_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = set(LINK.findall(index.read_text(encoding="utf-8")))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    pages -= {"index.md", *(each.removeprefix("docs/") for each in PROMISED)}
+    assert sorted(pages - linked) == [], "add a line to docs/index.md"
+
+
 def test_architecture_names_a_file_of_every_room() -> None:
     page = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in ROOT.glob("blocks/*/__init__.py")}
