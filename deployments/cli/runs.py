@@ -84,9 +84,13 @@ def restore(
             "--import", help="The volume group: auto, import, recreate (beside the original) or no."
         ),
     ] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; --json prints the plan.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over disks with data.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over disks that are not blank.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read everything back.")] = False,
     allow_bad: Annotated[
         bool, typer.Option("--allow-bad", help="Write what is whole, list the rest, exit 3.")
@@ -96,7 +100,9 @@ def restore(
 ) -> None:
     """Write volumes of a restore point onto disks, and prove that they are there.
 
-    Exit 0 only if the digest over every whole device equals the backup's.
+    Exit 0 only if the digest over every whole device equals the backup's. A disk in use is refused
+    whatever is said. After an interruption the same command, with --force, goes on: what is already
+    right is read back, compared and kept.
 
     Examples:
       flashvault restore RG1 --to hdisk18=hdisk23 --to hdisk19=hdisk24
