@@ -245,7 +245,7 @@ def main() -> None:
     place.mkdir()
     register = Register(place)
     keys = Keys(place / "keys")
-    server = s3.start(place, keys, register, BUCKET)
+    server = s3.start(place, keys, register, BUCKET, with_door=False)
     s3.wait(server, BUCKET, place)
     bench = Bench(server.endpoint, server.secret_key)
     for peer, is_there in (("aws", bench.has_aws), ("restic", bench.has_restic)):
