@@ -41,6 +41,11 @@ bench: setup
 faults: setup
 	@$(BIN)/python tests/faults/run.py --count $(N) --seed $(SEED)
 
+# A real database loses both its disks, as root; needs apt install postgresql postgresql-contrib btrfs-progs.
+.PHONY: drill-postgres
+drill-postgres: setup
+	@$(BIN)/python -m pytest -q -rs tests/e2e/test_postgres.py
+
 check: format lint types imports docs-check
 
 format: setup
