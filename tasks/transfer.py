@@ -117,6 +117,26 @@ class Uploader:
             del self._pending[part.key]
             self._finished.append(self._pool.submit(self._complete, pending, part))
 
+    def copy(
+        self, key: str, number: int, source: str, offset: int, length: int, *, etag: str
+    ) -> Future[PartInfo]:
+        """Let the store copy a range of another object into a part of a new one."""
+        self._raise_errors()
+        pending = self._pending.get(key)
+        if pending is None:
+            upload = self._store.begin_upload(key)
+            pending = self._pending[key] = _Object(key, upload)
+        assert pending.upload is not None
+        future = self._pool.submit(
+            self._store.copy_parts, pending.upload, number, source, offset, length, etag=etag
+        )
+        pending.parts.append(future)
+        return future
+
+    def forget(self, key: str, part: Future[PartInfo]) -> None:
+        """Take back a copy that the store refused: the part is put in another way."""
+        self._pending[key].parts.remove(part)
+
     def put_page(self, key: str, data: bytes) -> Future[StoredObject]:
         """Store a page; one that is there already under its content's name is kept."""
         self._raise_errors()
@@ -266,7 +286,7 @@ def _stored(info: ObjectInfo, part: Part) -> StoredObject:
         size_bytes=part.size_bytes,
         etag=info.etag,
         version_id=info.version_id,
-        digest=part.digest,
+        digest=part.digest or None,
     )
 
 
@@ -298,6 +318,10 @@ class Pins:
         except ObjectChanged as error:
             self._pin_anew(key, error)
         return self._store.get_range(key, offset, length, etag=self._etags[key])
+
+    def etag(self, key: str) -> str:
+        """Return the ETag an object's reads are pinned to."""
+        return self._etags[key]
 
     def _pin_anew(self, key: str, error: ObjectChanged) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ stored: on many machines a page fault costs more than hashing the page.
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class Part:
     size_bytes: int
     """Of the whole object, with the last part only."""
     digest: str
-    """BLAKE3 over the whole object, with the last part only."""
+    """BLAKE3 over the whole object, with the last part only; empty if the store copied some."""
 
 
 class Buffers:
@@ -103,6 +103,7 @@ class Segment:
         self._fill = 0
         self._offset = 0
         self._number = 1
+        self._was_copied_to = False
         self._entries: list[tuple[int, int]] = []
         self._rows: list[tuple[int, int, int, int, int]] = []
         self._digests: list[bytes] = []
@@ -157,6 +158,40 @@ class Segment:
         self._write(plain)
         return offset
 
+    def place_copied(
+        self, frames: Sequence[tuple[FrameHeader, bytes, int]], part_count: int
+    ) -> list[int]:
+        """Note frames that the store itself copied behind what was handed out, in whole parts.
+
+        Args:
+            frames: header, digests and plain length of each, in order; of the header only the
+                place counts, its digest was copied with the frame.
+            part_count: parts of the object they became.
+
+        Returns:
+            The offset of each.
+        """
+        assert self._fill == 0
+        offsets = []
+        for header, digests, plain in frames:
+            offsets.append(self._offset)
+            self._note(header, self._offset, plain)
+            self._digests.append(digests)
+            self._offset += FRAME_HEADER_BYTES + header.payload_bytes
+        self._number += part_count
+        self._was_copied_to = True
+        return offsets
+
+    @property
+    def next_part(self) -> int:
+        """The number of the part that is cut next."""
+        return self._number
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes placed and not handed out."""
+        return self._fill
+
     @property
     def is_part_full(self) -> bool:
         """Whether `cut` should be called."""
@@ -196,7 +231,9 @@ class Segment:
         assert buffer is not None
         del buffer[self._fill :]
         self._hash.update(buffer)
-        digest = self._hash.digest().hex() if is_last else ""
+        self._fill = 0
+        # Bytes the store copied were never here, so there is no digest over the whole object.
+        digest = self._hash.digest().hex() if is_last and not self._was_copied_to else ""
         part = Part(
             key=self.key,
             number=self._number,

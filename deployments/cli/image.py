@@ -35,6 +35,9 @@ image = typer.Typer(no_args_is_help=True, help="Volumes in and out of a bucket, 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
+    from deployments.cli.compact import compact
+
+    image.command()(compact)
     app.add_typer(image, name="image", rich_help_panel="Backup and restore")
 
 

@@ -75,3 +75,23 @@ def test_bad_words_are_one_clear_error(run, bucket, disk):
     run("put", disk, "--to", "nowhere", "--name", "db", status=2)
     run("put", disk.with_name("gone"), "--to", bucket, "--name", "db", status=1)
     run("cat", "--from", bucket, "--name", "db", status=1)
+
+
+def test_an_incremental_becomes_a_full_inside_the_bucket(run, bucket, disk, tmp_path):
+    run("put", disk, "--to", bucket, "--name", "db", "--json")
+    with disk.open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"changed")
+    second = run("put", disk, "--to", bucket, "--name", "db", "--parent", "latest", "--json")
+    made = run("compact", "--from", bucket, "--name", "db", "--json")
+    assert made["kind"] == "full"
+    assert made["of"] == second["restore_point"]
+    assert made["moved_bytes"] > 0
+    assert [row["kind"] for row in run("ls", "--from", bucket, "--json")] == [
+        "full",
+        "incremental",
+        "full",
+    ]
+    target = tmp_path / "back.img"
+    run("get", target, "--from", bucket, "--name", "db", "--json")
+    assert target.read_bytes() == disk.read_bytes()
