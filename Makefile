@@ -31,6 +31,13 @@ test: setup
 test-all: setup
 	$(BIN)/python -m pytest -q
 
+# A cluster on this machine, as root: PostgreSQL, Redis, a server, workers of two hosts; one is killed.
+# apt install postgresql redis-server
+GROUPS ?= 4
+.PHONY: cluster-test
+cluster-test: setup
+	CLUSTER_GROUPS=$(GROUPS) $(BIN)/python -m pytest -q -s tests/e2e/test_cluster.py
+
 # The fault simulator: N schedules from SEED on; a failing seed replays with N=1.
 N ?= 20000
 SEED ?= 1
