@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,17 +42,24 @@ def bare(lost, tmp_path):
     environment |= {"HOME": str(home), "PATH": "/usr/bin:/bin"}
     command = Path(sys.executable).with_name("flashvault")
 
-    def run(*words, status=0):
-        done = subprocess.run(
+    def run(*words, status=0, meanwhile=None):
+        process = subprocess.Popen(
             [command, *words],
             env=environment,
             cwd=home,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        assert done.returncode == status, done.stderr
-        return json.loads(done.stdout)
+        try:
+            if meanwhile:
+                meanwhile(process)
+        finally:
+            if meanwhile:
+                process.terminate()
+            out, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        return json.loads(out)
 
     return run
 
@@ -90,3 +98,30 @@ def test_one_file_for_two_volumes_is_refused(bare, lost, tmp_path):
     )
     assert "hdisk18, hdisk19" in said["error"]["hint"]
     assert not (tmp_path / "one.img").exists()
+
+
+@pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="needs /dev/fuse")
+def test_a_point_is_looked_into_from_the_bucket_alone(bare, lost, tmp_path):
+    point, disks = lost
+    directory = tmp_path / "point"
+    directory.mkdir()
+    took = []
+
+    def look(process):
+        while not os.path.ismount(directory):
+            assert process.poll() is None
+            time.sleep(0.05)
+        began = time.monotonic()
+        with (directory / "hdisk19.img").open("rb") as file:
+            file.seek(5_000_000)
+            assert file.read(1) == disks["hdisk19"][5_000_000:5_000_001]
+        took.append(time.monotonic() - began)
+        assert {path.name: path.read_bytes() for path in directory.iterdir()} == {
+            f"{disk}.img": data for disk, data in disks.items()
+        }
+
+    words = ["mount", "RG1", str(directory), "--point", point, "--bucket", BUCKET, "--json"]
+    said = bare(*words, meanwhile=look)
+    assert took[0] < 1, "the first byte"
+    stored = sum(len(data) for data in disks.values()) / 2
+    assert said["fetched_bytes"] < 1.2 * stored, "each frame once; zeros cost nothing"

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from blocks.image import envelope, keys
 from blocks.image.keyring import Role, ScryptCost
 from blocks.image.keywords import format_private_key
 from blocks.store.memory import MemoryStore
+from tasks.lens import Lens
 from tasks.pipeline import CaptureSettings, capture_volume
 from tasks.recovery import restore_volume, verify_volume
 from tasks.transfer import Progress
@@ -144,6 +146,16 @@ def test_a_writer_backs_up_and_a_reader_restores_full_and_incremental(store, wri
     assert incremental[0].changed_bytes < full[0].changed_bytes / 2
     assert restore(store, full, reader) == before
     assert restore(store, incremental, reader) == bytes(after)
+
+
+def test_a_reader_looks_inside_without_a_restore_and_a_writer_cannot(store, writer, reader):
+    before = volume()
+    taken = capture(store, before, "RG/1/", writer)
+    with closing(Lens(*taken, store, cipher=reader)) as lens:
+        for at in range(0, len(before), 7000):
+            assert lens.read(at, 5000) == before[at : at + 5000]
+    with closing(Lens(*taken, store, cipher=writer)) as lens, pytest.raises(FlashvaultError):
+        lens.read(0, len(before))
 
 
 def test_nothing_of_the_contents_can_be_found_in_the_bucket(store, writer):
