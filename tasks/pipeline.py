@@ -29,6 +29,7 @@ from blocks.image.cipher import Cipher
 from blocks.image.digest import Algorithm, Digester
 from blocks.image.extents import Geometry
 from blocks.image.map import Page
+from blocks.image.memory import keep_freed_memory
 from blocks.image.segments import Part
 from blocks.store.base import Store
 from blocks.units import GIB, KIB, MIB
@@ -127,6 +128,7 @@ def capture_volume(
         HostError: the disk cannot be read whole.
         StoreError: the store did not take it.
     """
+    keep_freed_memory()
     geometry = Geometry(reader.size_bytes, settings.extent_bytes)
     warning = ""
     if parent is not None:

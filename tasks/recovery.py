@@ -22,6 +22,7 @@ from blocks.image.cipher import Cipher
 from blocks.image.digest import Digester
 from blocks.image.extents import Geometry
 from blocks.image.map import Page
+from blocks.image.memory import keep_freed_memory
 from blocks.image.restore import Fetch, FrameReader, Piece, plan_fetches
 from blocks.store.base import Store
 from tasks.restoring import Journal, Restorer, bounded_pool, workers_for
@@ -101,6 +102,7 @@ def restore_volume(
         StoreError: the store did not answer.
         Stopped: as asked.
     """
+    keep_freed_memory()
     geometry = Geometry(image.size_bytes, image.extent_bytes)
     if writer.size_bytes < image.size_bytes:
         raise TargetTooSmall(
@@ -174,6 +176,7 @@ def verify_volume(
         cipher: opens an encrypted image.
         workers: threads; None fits the machine.
     """
+    keep_freed_memory()
     progress.begin(progress.label or image.disk, image.size_bytes)
     with bounded_pool(workers_for(workers)) as pool:
         looker = _Looker(image, objects, store, stop, progress, cipher)
