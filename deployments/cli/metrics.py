@@ -28,13 +28,16 @@ def register(app: typer.Typer) -> None:
 def metrics(
     host: Annotated[str, typer.Option("--host", help="Listen here.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The TCP port.")] = 9742,
+    fresh: Annotated[
+        float, typer.Option("--fresh", min=1.0, help="Read the buckets at most every so many s.")
+    ] = 60.0,
     once: Annotated[
         bool, typer.Option("--once", help="Print them and end: for the textfile collector.")
     ] = False,
 ) -> None:
     """Serve how every group stands on /metrics, in Prometheus' text format.
 
-    Read from the buckets, at most once a minute; needs no Prefect server.
+    Read from the buckets, not from Prefect; needs no Prefect server.
     deployments/grafana/dashboard.json shows it.
 
     Examples:
@@ -53,7 +56,7 @@ def metrics(
             sys.stdout.write(text.decode())
             return
         try:
-            server = exporter.server(host, port, exporter.Cached(_look))
+            server = exporter.server(host, port, exporter.Cached(_look, fresh_s=fresh))
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host} port {port}: {error.strerror}",
