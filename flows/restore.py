@@ -14,7 +14,7 @@ from typing import Any, Literal
 from prefect import flow
 
 from blocks.policy.recovery import RestorePlan
-from flows.approval import approve
+from flows.approval import approve, plan_markdown
 from flows.endings import Ending, ended
 from tasks.importing import import_restored
 from tasks.limits import places
@@ -99,7 +99,12 @@ def restore(  # noqa: PLR0913 - the form a person fills in
 
 def planned(plan_made: RestorePlan) -> Ending:
     """Say what would be done."""
-    return Ending(outcome="planned", summary="nothing written", report=plan_document(plan_made))
+    return Ending(
+        outcome="planned",
+        summary="nothing written",
+        report=plan_document(plan_made),
+        markdown=plan_markdown(plan_made),
+    )
 
 
 def restored(document: dict[str, Any]) -> Ending:

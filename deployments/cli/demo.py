@@ -52,7 +52,9 @@ def _perform(*, keep: bool, directory: Path | None, size: str, as_json: bool) ->
     place = directory or Path(tempfile.mkdtemp(prefix="flashvault-demo-"))
     console.rule("[bold]Flashvault: a disaster and a recovery")
     with console.status("the lab comes up: two arrays, a node, an object store, Prefect"):
-        site = lab.up(place / "lab" if own else place, size_bytes=parse_size(size))
+        site = lab.up(
+            place / "lab" if own else place, size_bytes=parse_size(size), with_worker=keep
+        )
     lab_directory = Path(site.directory)
     try:
         document = stage.perform(

@@ -48,7 +48,7 @@ def up(
     groups: Annotated[int, typer.Option(min=1, max=50, help="How many resource groups.")] = 1,
     empty: Annotated[bool, typer.Option(help="Leave the configuration out.")] = False,
     prefect: Annotated[bool, typer.Option(help="Start a Prefect server.")] = True,
-    worker: Annotated[bool, typer.Option(help="No effect yet: see `prefect worker start`.")] = True,
+    worker: Annotated[bool, typer.Option(help="Start a worker for each work pool.")] = True,
     foreground: Annotated[bool, typer.Option(help="Stay; stop all on Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:

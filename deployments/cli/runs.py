@@ -85,7 +85,7 @@ def restore(
         ),
     ] = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write nothing; --json prints the plan.")
+        bool, typer.Option("--dry-run", help="Write nothing: show the plan.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[

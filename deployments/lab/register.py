@@ -21,7 +21,7 @@ from blocks.profile.model import (
 from deployments.lab.site import LabGroup, Site
 
 
-def register(site: Site, *, with_worker: bool = True) -> None:
+def register(site: Site) -> None:
     """Write the lab's configuration, and tell its Prefect server if it has one."""
     path = Path(site.config)
     wanted = configuration_of(site)
@@ -29,7 +29,7 @@ def register(site: Site, *, with_worker: bool = True) -> None:
         with editing(path) as edit:
             edit.save(wanted)
     if site.prefect.api_url:
-        _register_with_prefect(site, wanted, with_worker=with_worker)
+        _register_with_prefect(site, wanted)
 
 
 def configuration_of(site: Site) -> Configuration:
@@ -121,7 +121,7 @@ def _profiles(site: Site, group: LabGroup) -> tuple[BackupProfile, ...]:
     return cloud, remote
 
 
-def _register_with_prefect(site: Site, wanted: Configuration, *, with_worker: bool) -> None:
+def _register_with_prefect(site: Site, wanted: Configuration) -> None:
     from blocks.host.block import Node as NodeBlock
     from blocks.store.block import Bucket
     from blocks.svc.block import SvcSystem

@@ -27,6 +27,7 @@ from deployments.lab.keys import Keys
 from deployments.lab.processes import Register, wait_until
 
 BUCKET = "pha-bucket"
+WORK_POOLS = ("flashvault", "flashvault-restore")
 MIB = 1024 * 1024
 DEFAULT_BYTES = 256 * MIB
 
@@ -188,7 +189,7 @@ def up(
         groups: how many resource groups.
         with_prefect: start a Prefect server.
         register_profiles: write the configuration and register it with Prefect.
-        with_worker: let registration start workers.
+        with_worker: start a worker for each work pool of the Prefect server.
 
     Raises:
         ConfigError: the lab is up already, or another program's files are in the directory.
@@ -204,7 +205,9 @@ def up(
     try:
         site = _start(directory, register, with_prefect=with_prefect)
         if register_profiles and importlib.util.find_spec("deployments.lab.register"):
-            _register(site, with_worker=with_worker)
+            _register(site)
+            if with_prefect and with_worker:
+                _start_workers(site, register)
     except BaseException:
         register.stop()
         raise
@@ -325,11 +328,23 @@ def _describe_group(group: wiring.Group) -> LabGroup:
     )
 
 
-def _register(site: Site, *, with_worker: bool) -> None:
+def _register(site: Site) -> None:
     """Let `deployments.lab.register` write the configuration and tell Prefect, in this process."""
     os.environ.update(site.environment())
     module = importlib.import_module("deployments.lab.register")
-    module.register(site, with_worker=with_worker)
+    module.register(site)
+
+
+def _start_workers(site: Site, register: Register) -> None:
+    """Start a worker for each pool, so that what is scheduled or started in the UI runs."""
+    # The deployments' command is `python -m deployments.shim`: it must be this python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, **site.environment(), "PATH": path}
+    for pool in WORK_POOLS:
+        words = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
+        register.start(
+            f"worker-{pool}", [*words, "--pool", pool, "--name", f"lab-{pool}"], environment
+        )
 
 
 def load_site(directory: Path) -> Site:
