@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis, one Prefect server and workers on two hosts; one worker dies.
+"""PostgreSQL, Redis, one Prefect server and workers on two hosts; one worker dies, then one host.
 
 Everything is a plain process of this machine. The hosts are apart as far as the software can see:
 each has its own host name (a UTS namespace), home and state directory. The server runs with
@@ -201,6 +201,14 @@ class Cluster:
             for group, state in last.items()
         }
 
+    def in_the_middle_of_all(self, host: Host, runs: Mapping[str, str]) -> bool:
+        """Say whether all the host has taken is under way: a run it took and did not begin waits
+        a quarter of an hour for reconcile to give it up."""
+        words = list(processes_of(host).values())
+        shims = sum("deployments.shim" in line for line in words)
+        is_pending = any(self.state(run)["type"] == "PENDING" for run in runs.values())
+        return not is_pending and shims == len(host.begun()) > 0
+
     def points(self) -> dict[str, list[str]]:
         store = open_store(parse_bucket_url(f"s3://{self.site.s3.bucket}"))
         return {name: [point.id for point in shelf.points(store, name)] for name in self.names}
@@ -240,10 +248,11 @@ class Cluster:
             assert list(host.state.glob("runs/*.jsonl")) == []
             engines = [words for words in processes_of(host).values() if "prefect.engine" in words]
             assert engines == []
-        limits = wait_until(self._free_limits, "places in line are free", 180)
+        limits = wait_until(self.free_limits, "places in line are free", 180)
         assert {f"array-{self.site.groups[0].storage_system}"} <= limits
 
-    def _free_limits(self) -> set[str]:
+    def free_limits(self) -> set[str]:
+        """Return the names of all limits, or none while somebody has a place."""
         found = self.call("POST", "v2/concurrency_limits/filter", json={})
         ours = [row for row in found if row["name"].startswith(("group-", "array-", "bucket-"))]
         busy = [row["name"] for row in ours if row["active_slots"]]
@@ -269,6 +278,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         env = {**site.environment(), **settings, "PATH": path, "LANG": "C.UTF-8"}
         os.environ.update(site.environment())
         made = Cluster(place, site, env, "secret")
+        stack.enter_context(made.api)
         began = time.monotonic()
         made.hosts[0].flashvault("apply")
         note(f"apply of {GROUPS} groups: {time.monotonic() - began:.1f} s")
@@ -394,3 +404,64 @@ def test_all_groups_back_up_at_once_and_one_worker_is_killed(cluster: Cluster, t
     )
     cluster.require_identical(tmp_path)
     cluster.require_nothing_left()
+
+
+def test_a_host_that_dies_is_cleared_when_it_is_back_and_its_work_redone(
+    cluster: Cluster, tmp_path: Path
+):
+    cluster.fill(2)
+    before = cluster.points()
+    first, second = cluster.hosts
+    with first.worker():
+        with second.worker():
+            runs = {name: cluster.back_up(name) for name in cluster.names}
+            wait_until(lambda: cluster.in_the_middle_of_all(second, runs), "second host's runs")
+            lost = [json.loads(path.read_text().splitlines()[0]) for path in second.begun()]
+            for pid in processes_of(second):
+                os.kill(pid, signal.SIGKILL)
+        groups = {row["run"]["group"] for row in lost}
+        assert groups
+        rest = {name: run for name, run in runs.items() if name not in groups}
+        wait_until(lambda: not processes_of(second), "the host is gone", 60)
+        with second.worker():
+            second.flashvault("reconcile")
+            states = cluster.ended({name: runs[name] for name in groups})
+            assert all(state.startswith(("CRASHED", "COMPLETED")) for state in states.values())
+            ended = cluster.ended(rest, 900)
+            # A place in line comes back when the dead run's lease is over (tasks.limits.LEASE_S).
+            wait_until(cluster.free_limits, "the dead host's places", 200)
+            again = {
+                name: cluster.back_up(name)
+                for name, state in (states | ended).items()
+                if state != "COMPLETED"
+            }
+            assert set(cluster.ended(again).values()) <= {"COMPLETED"}
+            note(f"redone after the host died: {', '.join(sorted(again)) or 'none'}")
+    after = cluster.points()
+    assert all(len(set(after[name]) - set(before[name])) == 1 for name in cluster.names)
+    cluster.require_identical(tmp_path)
+    cluster.require_nothing_left()
+
+
+def test_the_dashboard_is_drawn_and_status_says_that_all_is_well(cluster: Cluster):
+    script = (
+        "from deployments import runtime; runtime.prepare_environment(quiet=True);"
+        "from flows.dashboard import dashboard; runtime.run_flow(dashboard, {})"
+    )
+    host = cluster.hosts[0]
+    done = subprocess.run(
+        host.words(sys.executable, "-c", script),
+        env=host.env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    shown = cluster.call("GET", "artifacts/flashvault-dashboard/latest")["data"]
+    for name in cluster.names:
+        assert f"| ok | {name} |" in shown
+    told = host.flashvault("status")
+    assert told["all_good"]
+    assert {row["group"] for row in told["groups"]} == set(cluster.names)
+    assert len(host.flashvault("runs")) >= len(cluster.names)
