@@ -15,8 +15,9 @@ def keep_freed_memory() -> bool:
     """Let freed buffers of some MiB serve the next frame; True if the C library does so.
 
     zstd's output is a new buffer for every frame. glibc gives such buffers back to the system one
-    by one, and the kernel then zeroes every page of the next: a fifth of the processor time of a
-    backup (docs/explanation/performance.md). Both limits are the most glibc chooses for itself.
+    by one, and the kernel then zeroes every page of the next: an eighth of the processor time of a
+    backup and more (docs/explanation/performance.md). Both limits are the most glibc itself would
+    choose.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
