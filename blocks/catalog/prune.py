@@ -162,11 +162,36 @@ def sweep(
     view = look(store, group, workers=workers)
     _require_readable(view)
     report.lost = [point.id for point in view.lost]
-    orphans = [info.key for info in view.orphans()]
-    _condemn(store, view, orphans, before, report, workers)
+    _condemn(store, view, _without_late_points(store, view), before, report, workers)
     _abort_uploads(store, view, report)
     _forget_marks(store, view)
     return report
+
+
+def _without_late_points(store: Store, view: View) -> list[str]:
+    """Return the orphans, but for those of a run that has a copy of its point by now.
+
+    Objects are listed before the records. A run may commit between the two listings and lose its
+    document to somebody else at once: then neither listing tells of the point, and only its copy,
+    written before the document, does.
+    """
+    late: dict[str, bool] = {}
+    kept = []
+    for info in view.orphans():
+        copy = sidecar_key(view.group, info.key.split("/")[1])
+        if copy not in late:
+            late[copy] = copy not in view.objects and _exists(store, copy)
+        if not late[copy]:
+            kept.append(info.key)
+    return kept
+
+
+def _exists(store: Store, key: str) -> bool:
+    try:
+        store.head(key)
+    except ObjectMissing:
+        return False
+    return True
 
 
 def store_now(store: Store, group: str) -> datetime:
