@@ -292,7 +292,10 @@ class _Session(paramiko.ServerInterface):
 
         def run() -> None:
             accepted.wait(LOGIN_LIMIT_S)
-            self._server.run(channel, line)
+            try:
+                self._server.run(channel, line)
+            except (EOFError, OSError, paramiko.SSHException) as error:
+                log.debug("%s: the client left: %s", self._server.name, error)
 
         threading.Thread(target=run, daemon=True).start()
         return True
@@ -313,7 +316,7 @@ class _Session(paramiko.ServerInterface):
                     status = self._server.execute(line, Io(io.BytesIO(), out, out))
                 channel.sendall(prompt)
             channel.send_exit_status(status)
-        except (paramiko.SSHException, OSError) as error:
+        except (paramiko.SSHException, OSError, EOFError) as error:
             log.debug("%s: shell ended: %s", self._server.name, error)
         finally:
             channel.close()
