@@ -44,7 +44,10 @@ def test_a_secret_in_a_database_is_found_even_across_pages(tmp_path, leaks):
 
 def test_a_secret_on_a_command_line_is_found(leaks):
     secret = "s3cr3t-on-a-command-line"
-    child = subprocess.Popen([sys.executable, "-c", "input()", secret], stdin=subprocess.PIPE)
+    waiting = [sys.executable, "-c", "print('up', flush=True); input()", secret]
+    child = subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"up\n"  # its command line is its own only now
     try:
         found = leaks({"password": secret.encode()}, [])
         assert f"process {child.pid}" in {leak.where for leak in found}
