@@ -174,6 +174,6 @@ RARE = [
 """Caught too, but it takes a special order of events."""
 
 REDUNDANT = [prune_without_looking_again]
-"""Hardly ever caught (once in some thousand schedules): a backup checks its parent after it has
+"""Hardly ever caught (once, by an earlier version): a backup checks its parent after it has
 announced itself, so the second look protects only an undelete in the same instant. Kept as a
 reminder that one of two safeguards is not yet a proof that both work."""
