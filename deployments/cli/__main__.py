@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 
 VERBS = {
@@ -48,6 +49,8 @@ VERBS = {
 def main() -> None:
     """Run the command line."""
     assert sys.flags.optimize == 0, "flashvault's assertions guard data: do not run python -O"
+    # numpy's linear algebra is not used: its idle threads would only spin.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import typer
 
     from deployments.cli.grammar import rearrange
