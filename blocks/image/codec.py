@@ -5,6 +5,8 @@ A codec belongs to one thread: zstd contexts are kept between frames and are not
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import zstandard
 
@@ -21,6 +23,10 @@ PROBE_KEEPS = 0.97
 """A frame whose sampled pieces shrink to no less than this share is stored uncompressed."""
 
 _RUN_LENGTH_BLOCK = 1
+
+# numpy compares into an array of booleans first, and Python's memoryview value by value.
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 FAST_LEVEL = -100
 """zstd's quickest way through data that does not shrink: raw blocks, checksum included."""
@@ -123,17 +129,13 @@ def frame_bytes(data: Buffer) -> int:
 
 
 def same_bytes(one: Buffer, other: Buffer) -> bool:
-    """Say whether two buffers are equal, without holding the interpreter lock for long."""
+    """Say whether two buffers are equal; the interpreter lock is not held while comparing."""
     if len(one) != len(other):
         return False
-    words = len(one) // 8 * 8
-    left, right = memoryview(one), memoryview(other)
-    return bool(
-        np.array_equal(
-            np.frombuffer(left[:words], dtype=np.uint64),
-            np.frombuffer(right[:words], dtype=np.uint64),
-        )
-    ) and bytes(left[words:]) == bytes(right[words:])
+    if not len(one):
+        return True
+    left, right = np.frombuffer(one, dtype=np.uint8), np.frombuffer(other, dtype=np.uint8)
+    return bool(_memcmp(left.ctypes.data, right.ctypes.data, len(left)) == 0)
 
 
 def seal_frame(frame: bytes, sealer: ObjectSealer, place: FramePlace) -> bytes:
