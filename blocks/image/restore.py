@@ -20,8 +20,9 @@ from blocks.image.extents import Digests, Geometry, Mask
 from blocks.image.layout import FRAME_HEADER_BYTES, unpack_frame_header
 from blocks.image.map import ZERO_OBJECT, Page
 
-FETCH_BYTES = 8 * 1024 * 1024
-"""A ranged read grows to this: large for the latency, small enough to spread over threads."""
+FETCH_BYTES = 16 * 1024 * 1024
+"""A ranged read grows to this: small enough to spread over threads, large for the latency and for
+the store, which reads whole chunks of its own (4 to 8 MiB) to answer a range between two."""
 
 GAP_BYTES = 128 * 1024
 """Reading through a gap of this length is cheaper than another request."""
