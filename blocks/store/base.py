@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+try:
+    # The same CRC-32 by the processor's own instructions: 17 GB/s where zlib gives 1.9.
+    from isal.isal_zlib import crc32
+except ModuleNotFoundError:  # no build of it for this processor (pyproject.toml)
+    from zlib import crc32
 
 Buffer = bytes | bytearray | memoryview
 
@@ -149,4 +154,4 @@ StoreFactory = Callable[[], Store]
 
 def crc32_of(data: Buffer) -> str:
     """Return the checksum S3 takes with a part: CRC-32, big-endian, in base64."""
-    return b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+    return b64encode(crc32(data).to_bytes(4, "big")).decode()
