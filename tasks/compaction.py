@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -245,7 +245,7 @@ class _Compaction:
             for run in group:
                 self._progress.add(geometry.plain_bytes(run.first, run.count))
         self._flush_zeros_of(page_first + page.extent_count)
-        done = draft.finish()
+        done = replace(draft.finish(), node=page.node)
         self._keys.update(done.objects)
         plain = done.pack()
         key = f"{self._folder}{self._name}.{Digester().of(plain).hex()[:32]}.map"

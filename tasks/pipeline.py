@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blocks.catalog.point import PageRef, StoredObject, VolumeImage
@@ -23,9 +23,10 @@ from blocks.errors import (
     ObjectMissing,
     UnknownFormat,
 )
-from blocks.host.base import Reader
+from blocks.host.base import ComparingReader, Reader
 from blocks.image.capture import Capture, CapturePlan, MapPage
 from blocks.image.cipher import Cipher
+from blocks.image.compare import NodeCompare
 from blocks.image.digest import Algorithm, Digester
 from blocks.image.extents import Geometry
 from blocks.image.map import Page
@@ -140,12 +141,17 @@ def capture_volume(
         name = _unused_name(store, folder, name)
     progress.begin(name, geometry.size_bytes)
     plan = _plan(geometry, folder, name, uid, parent is None, settings)
+    node = None
+    if isinstance(reader, ComparingReader) and reader.can_compare():
+        node = NodeCompare(reader, geometry, plan.frame_extents)
+        plan = replace(plan, notes_node=True)
     parent_pages = _PageReader(parent[0].pages, store, settings.cipher) if parent else None
     capture = Capture(
         reader,
         plan,
         parent=parent_pages,
         stop=stop,
+        node=node,
         on_read=progress.add,
     )
     # Parts are for objects that are new; encrypted ones never repeat, so they are not compared.

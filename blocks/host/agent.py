@@ -1,11 +1,14 @@
-"""Hashes a disk's extents on the node that sees it: a program sent there, not installed.
+"""Compares a disk with known digests on the node that sees it: a program sent, not installed.
 
 The whole source of this file goes over the session to a Python 3.7 or newer, so it uses the
 standard library alone. The disk is its argument, so that `ps` shows it; standard input brings one
-JSON line: size_bytes, extent_bytes, algorithm. Standard output carries one JSON line that says
-whether it can, and then a record for each extent in order: `Z`, or `D` and 32 bytes of digest. `E`,
-the number of extents and a SHA-256 over all records end it, so that a cut stream cannot pass for a
-whole one.
+JSON line (offset, length, extent_bytes, piece_extents) and the first 8 bytes of each extent's
+SHA-256 as it was.
+
+Standard output carries `{"can": true}` and, for each piece of the range, a letter for each extent,
+the SHA-256 of all that are not zeros, and the bytes of those that differ. `E`, the number of
+extents and a SHA-256 over letters and digests end it, so that a cut answer cannot pass for a whole
+one. Whole digests go back although only their beginnings came: they cannot be an echo.
 """
 
 from __future__ import annotations
@@ -13,75 +16,76 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, Callable, Iterator, Optional  # noqa: UP035 (Python 3.7)
+from typing import Any, BinaryIO, Iterator, List, Tuple  # noqa: UP035 (Python 3.7)
 
 MAX_THREADS = 4
-READ_BYTES = 4 * 1024 * 1024
+PENDING_BYTES = 64 * 1024 * 1024
 
-# The host's side reads the records by these.
+# The host's side reads the answer by these.
+KNOWN_BYTES = 8
 ZERO = b"Z"
-DIGEST = b"D"
+SAME = b"S"
+DIFFERS = b"D"
 END = b"E"
 TAIL = struct.Struct(">Q32s")
 
-
-def hasher(algorithm: str) -> Optional[Callable[[Any], bytes]]:  # noqa: UP045 (Python 3.7)
-    """Return what makes a 32-byte digest of a buffer, or None for an algorithm not had here."""
-    if algorithm == "sha256":
-        return lambda data: hashlib.sha256(data).digest()
-    if algorithm == "blake2b":
-        return lambda data: hashlib.blake2b(data, digest_size=32).digest()
-    if algorithm == "blake3":
-        try:
-            import blake3
-        except ImportError:
-            return None
-        return lambda data: bytes(blake3.blake3(data).digest())
-    return None
+Piece = Tuple[bytes, bytes, List[Any]]  # noqa: UP006 (Python 3.7)
+"""Letters, digests, and the bytes of the extents that differ."""
 
 
-def read_pieces(descriptor: int, size_bytes: int, piece_bytes: int) -> Iterator[bytes]:
-    """Yield the disk in order; a disk that ends early is an error."""
-    offset = 0
-    while offset < size_bytes:
-        wanted = min(piece_bytes, size_bytes - offset)
+def read_pieces(descriptor: int, offset: int, length: int, piece_bytes: int) -> Iterator[bytes]:
+    """Yield a range of the disk in order; a disk that ends early is an error."""
+    end = offset + length
+    is_cached = hasattr(os, "posix_fadvise") and stat.S_ISBLK(os.fstat(descriptor).st_mode)
+    while offset < end:
+        wanted = min(piece_bytes, end - offset)
         parts = []
         while wanted:
             part = os.pread(descriptor, wanted, offset)
             if not part:
-                raise EOFError(f"the disk ended at {offset} of {size_bytes} bytes")
+                raise EOFError(f"the disk ended at {offset} of {end} bytes")
             parts.append(part)
             wanted -= len(part)
+            if is_cached:
+                # A backup must not push out what the node's own work has cached.
+                os.posix_fadvise(descriptor, offset, len(part), os.POSIX_FADV_DONTNEED)
             offset += len(part)
         yield parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def records_of(piece: bytes, extent_bytes: int, digest: Callable[[Any], bytes]) -> bytes:
-    """Return the records of all extents of a piece."""
+def compare(piece: bytes, extent_bytes: int, known: bytes) -> Piece:
+    """Tell the extents of a piece apart by what is known of them."""
     view = memoryview(piece)
     zeros = bytes(extent_bytes)
-    records = []
-    for start in range(0, len(view), extent_bytes):
+    letters, digests, changed = [], [], []
+    for index, start in enumerate(range(0, len(view), extent_bytes)):
         extent = view[start : start + extent_bytes]
         # Comparing with a page of zeros is much cheaper than hashing one.
         if extent == zeros[: len(extent)]:
-            records.append(ZERO)
+            letters.append(ZERO)
+            continue
+        digest = hashlib.sha256(extent).digest()
+        digests.append(digest)
+        if digest[:KNOWN_BYTES] == known[index * KNOWN_BYTES : (index + 1) * KNOWN_BYTES]:
+            letters.append(SAME)
         else:
-            records.append(DIGEST + digest(extent))
-    return b"".join(records)
+            letters.append(DIFFERS)
+            changed.append(extent)
+    return b"".join(letters), b"".join(digests), changed
 
 
-def hash_disk(
-    path: str, request: dict[str, Any], digest: Callable[[Any], bytes], out: BinaryIO
-) -> None:
-    """Write the records of a disk, and their end."""
-    extent_bytes, size_bytes = int(request["extent_bytes"]), int(request["size_bytes"])
-    piece_bytes = max(1, READ_BYTES // extent_bytes) * extent_bytes
+def answer(path: str, request: dict[str, Any], known: bytes, out: BinaryIO) -> None:
+    """Write what a range of a disk is like, and the end."""
+    extent_bytes, length = int(request["extent_bytes"]), int(request["length"])
+    piece_bytes = int(request["piece_extents"]) * extent_bytes
+    piece_known = int(request["piece_extents"]) * KNOWN_BYTES
     threads = min(MAX_THREADS, os.cpu_count() or 1)
+    ahead = max(1, min(2 * threads, PENDING_BYTES // piece_bytes))
     whole = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -89,31 +93,38 @@ def hash_disk(
             pending: deque[Any] = deque()
 
             def write_oldest() -> None:
-                records = pending.popleft().result()
-                whole.update(records)
-                out.write(records)
+                letters, digests, changed = pending.popleft().result()
+                whole.update(letters)
+                whole.update(digests)
+                out.write(letters + digests)
+                for extent in changed:
+                    out.write(extent)
 
-            for piece in read_pieces(descriptor, size_bytes, piece_bytes):
-                pending.append(pool.submit(records_of, piece, extent_bytes, digest))
-                if len(pending) > 2 * threads:
+            pieces = read_pieces(descriptor, int(request["offset"]), length, piece_bytes)
+            for number, piece in enumerate(pieces):
+                its = known[number * piece_known : (number + 1) * piece_known]
+                pending.append(pool.submit(compare, piece, extent_bytes, its))
+                if len(pending) > ahead:
                     write_oldest()
             while pending:
                 write_oldest()
     finally:
         os.close(descriptor)
-    out.write(END + TAIL.pack(-(-size_bytes // extent_bytes), whole.digest()))
+    out.write(END + TAIL.pack(-(-length // extent_bytes), whole.digest()))
     out.flush()
 
 
 def main() -> None:
     """Answer one request."""
     request = json.loads(sys.stdin.buffer.readline().decode())
+    count = -(-int(request["length"]) // int(request["extent_bytes"]))
+    known = sys.stdin.buffer.read(count * KNOWN_BYTES)
     out = sys.stdout.buffer
-    digest = hasher(request["algorithm"])
-    out.write(json.dumps({"can": digest is not None}).encode() + b"\n")
+    can = len(known) == count * KNOWN_BYTES and sys.version_info >= (3, 7)
+    out.write(json.dumps({"can": can}).encode() + b"\n")
     out.flush()
-    if digest is not None:
-        hash_disk(sys.argv[1], request, digest, out)
+    if can:
+        answer(sys.argv[1], request, known, out)
 
 
 if __name__ == "__main__":

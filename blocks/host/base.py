@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -59,24 +62,55 @@ class Reader(Protocol):
         """Let the disk go."""
 
 
-@runtime_checkable
-class DigestingReader(Protocol):
-    """A reader whose machine can hash the disk's extents itself: only digests cross the wire."""
+class Comparison(Protocol):
+    """What a node says of a range of its disk, taken batch by batch."""
 
-    def digests(self, extent_bytes: int, algorithm: str) -> Iterator[bytes | None] | None:
-        """Hash every extent of the disk, in order, where the disk is.
-
-        Args:
-            extent_bytes: the size of an extent; the last one is the disk's rest.
-            algorithm: `sha256`, `blake2b` (32 bytes of it), or `blake3` where the node has it.
+    def take(
+        self, buffer: memoryview
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.uint8]]:
+        """Take the next extents, as many as fill the buffer.
 
         Returns:
-            For each extent its digest, or None when it reads as zeros. None instead of all that
-            when the machine cannot: no Python 3 there, or not this algorithm.
+            Which of them are zeros, of which the buffer now holds the bytes, and the SHA-256 of all
+            that are not zeros.
 
         Raises:
-            ShortRead: (while iterating) the disk or the answer ended too early.
+            ShortRead: the answer ended too early.
+            HostError: it is not what was sent, or not of this range.
         """
+
+    def finish(self) -> None:
+        """Prove that the answer was whole, after the last extent was taken."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+@runtime_checkable
+class ComparingReader(Protocol):
+    """A reader whose machine can compare the disk with known digests itself."""
+
+    def can_compare(self) -> bool:
+        """Say whether it can: there is a Python 3 on the machine."""
+
+    def compare(
+        self, offset: int, length: int, known: memoryview, *, extent_bytes: int, batch_extents: int
+    ) -> Comparison | None:
+        """Start to compare a range.
+
+        Args:
+            offset: where it begins.
+            length: its bytes; the last extent is the rest.
+            known: the SHA-256 of each extent as it was, 32 bytes each; anything for unknown ones.
+            extent_bytes: the size of an extent.
+            batch_extents: how many are taken at a time.
+
+        Returns:
+            The comparison; None when the machine cannot.
+        """
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer from the disk."""
 
 
 class Writer(Reader, Protocol):

@@ -8,15 +8,18 @@ status proves that a stream was whole; a stream that ends early raises `ShortRea
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from blocks.errors import FlashvaultError, HostError, ShortRead
 from blocks.host.base import Buffer
-from blocks.host.digests import remote_digests
+from blocks.host.compare import RemoteComparison, start_comparison
 from blocks.runner import Completed, InStream, OutStream, Runner
 from blocks.units import MIB
+
+log = logging.getLogger(__name__)
 
 FIRST_RUN_BYTES = 64 * MIB
 MAX_RUN_BYTES = 512 * MIB
@@ -28,6 +31,7 @@ NEAR_WAIT_S = 0.05
 ZERO_COMMAND_FROM = 4 * MIB
 # A disk may think for a long time (path failover) before the next byte.
 SILENCE_S = 300.0
+SECTOR_BYTES = 512
 
 RangeCommand = Callable[[str, int, int], str]
 """(path, offset, length) to the command that streams this range of the disk."""
@@ -136,14 +140,32 @@ class RemoteReader:
         if self._size_bytes:
             yield 0, self._size_bytes
 
-    def digests(self, extent_bytes: int, algorithm: str) -> Iterator[bytes | None] | None:
-        """Let the node hash the extents (see `DigestingReader.digests`)."""
-        return remote_digests(
+    def can_compare(self) -> bool:
+        """Ask the node whether it can compare the disk itself."""
+        probe = self.compare(0, 0, memoryview(b""), extent_bytes=SECTOR_BYTES, batch_extents=1)
+        if probe is None:
+            return False
+        try:
+            probe.finish()
+        except HostError as error:
+            log.info("node=%s cannot compare: %s", self._runner.address, error)
+            return False
+        finally:
+            probe.close()
+        return True
+
+    def compare(
+        self, offset: int, length: int, known: memoryview, *, extent_bytes: int, batch_extents: int
+    ) -> RemoteComparison | None:
+        """Let the node compare a range (see `ComparingReader.compare`)."""
+        return start_comparison(
             self._runner,
             self._path,
-            self._size_bytes,
+            offset,
+            length,
+            known,
             extent_bytes=extent_bytes,
-            algorithm=algorithm,
+            batch_extents=batch_extents,
             timeout_s=SILENCE_S,
         )
 

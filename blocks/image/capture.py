@@ -17,8 +17,9 @@ import numpy as np
 from blocks.errors import Stopped
 from blocks.image.cipher import Cipher, FramePlace, ObjectSealer
 from blocks.image.codec import Codec, seal_frame
+from blocks.image.compare import NodeCompare, Told, node_digests, sift_told
 from blocks.image.digest import Digester
-from blocks.image.extents import PAGE_EXTENTS, Digests, Geometry, Mask, Sieve, runs_of
+from blocks.image.extents import PAGE_EXTENTS, Digests, Geometry, Mask, Sieve, Sifted, runs_of
 from blocks.image.layout import FrameHeader, FrameKind
 from blocks.image.map import Page, PageDraft
 from blocks.image.ordered import ordered, read_ahead
@@ -68,6 +69,8 @@ class CapturePlan:
     encoders: int = 2
     cipher: Cipher | None = None
     digester: Digester = field(default_factory=Digester)
+    notes_node: bool = False
+    """Whether pages also get the digests a node can compute, to compare with next time."""
 
     def __post_init__(self) -> None:
         assert PAGE_EXTENTS % self.frame_extents == 0
@@ -117,6 +120,7 @@ class _Batch:
     data: memoryview | None
     buffer: bytearray | None
     parent: Digests | None
+    told: Told | None = None
 
 
 @dataclass(slots=True)
@@ -127,6 +131,7 @@ class _Encoded:
     is_changed: Mask
     frames: list[tuple[FrameHeader, bytes | memoryview]]
     read_bytes: int
+    node: Digests | None
 
 
 class Capture:
@@ -139,6 +144,7 @@ class Capture:
         *,
         parent: Callable[[int], Page] | None,
         stop: threading.Event,
+        node: NodeCompare | None = None,
         on_read: Callable[[int], None] = lambda count: None,
     ) -> None:
         """Prepare a capture.
@@ -148,10 +154,12 @@ class Capture:
             plan: how.
             parent: returns a page of the parent's map; None captures in full.
             stop: when set, `outputs` raises `Stopped`.
+            node: asked what differs from the parent; what it does not know is read.
             on_read: told the plain bytes of each batch that has been given its fate.
         """
         assert source.size_bytes == plan.geometry.size_bytes
         assert plan.is_full == (parent is None)
+        assert node is None or plan.notes_node
         self.counts = CaptureCounts()
         self.buffers = Buffers(
             plan.part_buffers,
@@ -162,6 +170,7 @@ class Capture:
         self._parent = parent
         self._stop = stop
         self._on_read = on_read
+        self._node = None if parent is None else node
         self._sieve = Sieve(plan.geometry, plan.digester)
         self._local = threading.local()
         self._batch_buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
@@ -201,7 +210,7 @@ class Capture:
                 page_index = item.first // PAGE_EXTENTS
                 _, page_count = plan.geometry.page(page_index)
                 draft = self._draft(page_index, page_count)
-                page_changed, done_in_page = plan.is_full, 0
+                page_changed, done_in_page = self._is_to_note(page_index), 0
             yield from self._take(item, draft, page_index * PAGE_EXTENTS)
             page_changed = page_changed or bool(item.is_changed.any())
             done_in_page += len(item.digests)
@@ -228,10 +237,22 @@ class Capture:
             draft.adopt(self._parent_pages[page_index])
         return draft
 
+    def _is_to_note(self, page_index: int) -> bool:
+        """Say whether a page is written whatever has changed in it."""
+        is_noted = not self._plan.is_full and self._parent_pages[page_index].node is not None
+        return self._plan.is_full or (self._plan.notes_node and not is_noted)
+
     # --- reading: on the read-ahead thread -----------------------------------------------------
 
     def _batches(self) -> Iterator[_Batch]:
         """Cut the disk into batches of one frame, and holes into runs up to a page's end."""
+        try:
+            yield from self._all_batches()
+        finally:
+            if self._node is not None:
+                self._node.close()
+
+    def _all_batches(self) -> Iterator[_Batch]:
         geometry = self._plan.geometry
         parent: Digests | None = None
         page_end = 0
@@ -244,6 +265,8 @@ class Capture:
                     page = self._parent(page_index)
                     self._parent_pages[page_index] = page
                     parent = page.digests
+                    if self._node is not None:
+                        self._node.enter(page_index, page)
             low = first % PAGE_EXTENTS
             mine = None if parent is None else parent[low : low + count]
             if not has_data:
@@ -251,8 +274,10 @@ class Capture:
                 continue
             buffer = self._take_batch_buffer()
             data = memoryview(buffer)[: geometry.plain_bytes(first, count)]
-            self._source.read_into(first * geometry.extent_bytes, data)
-            yield _Batch(first, count, data, buffer, mine)
+            told = self._node.ask(first, count, data) if self._node is not None else None
+            if told is None:
+                self._source.read_into(first * geometry.extent_bytes, data)
+            yield _Batch(first, count, data, buffer, mine, told)
 
     def _take_batch_buffer(self) -> bytearray:
         while True:
@@ -279,7 +304,9 @@ class Capture:
                 yield position, limit - position, False
                 position = limit
 
-        for offset, length in self._source.data_runs():
+        # A node is asked about every extent, in order.
+        whole = [(0, geometry.size_bytes)]
+        for offset, length in self._source.data_runs() if self._node is None else whole:
             # Whole batches: an extent that a run only touches is read in full.
             first = offset // geometry.extent_bytes // batch * batch
             end = min(-(-(offset + length) // geometry.extent_bytes), geometry.extent_count)
@@ -293,12 +320,7 @@ class Capture:
     # --- encoding: on the worker threads -------------------------------------------------------
 
     def _encode(self, batch: _Batch) -> _Encoded:
-        if batch.data is None:
-            sifted = self._sieve.sift_hole(batch.first, batch.count, batch.parent)
-            read_bytes = 0
-        else:
-            sifted = self._sieve.sift(batch.first, batch.data, batch.parent)
-            read_bytes = len(batch.data)
+        sifted, node, read_bytes = self._sift(batch)
         frames: list[tuple[FrameHeader, bytes | memoryview]] = []
         if batch.data is not None:
             wanted = sifted.is_changed & ~sifted.is_zero
@@ -308,8 +330,33 @@ class Capture:
             assert batch.buffer is not None
             self._batch_buffers.put(batch.buffer)
         return _Encoded(
-            batch.first, sifted.digests, sifted.is_zero, sifted.is_changed, frames, read_bytes
+            batch.first, sifted.digests, sifted.is_zero, sifted.is_changed, frames, read_bytes, node
         )
+
+    def _sift(self, batch: _Batch) -> tuple[Sifted, Digests | None, int]:
+        """Tell the fates of a batch, its node's digests if they are kept, and the bytes read."""
+        geometry = self._plan.geometry
+        if batch.data is None:
+            sifted = self._sieve.sift_hole(batch.first, batch.count, batch.parent)
+            return sifted, np.zeros_like(sifted.digests) if self._plan.notes_node else None, 0
+        if batch.told is None:
+            sifted = self._sieve.sift(batch.first, batch.data, batch.parent)
+            node = None
+            if self._plan.notes_node:
+                node = node_digests(batch.data, sifted.is_zero, geometry.extent_bytes)
+            return sifted, node, len(batch.data)
+        assert batch.parent is not None
+        sifted = sift_told(
+            self._sieve,
+            batch.first,
+            batch.data,
+            batch.told,
+            batch.parent,
+            geometry,
+            self._plan.digester.of,
+        )
+        came = _plain_of(geometry, batch.first, batch.told.is_changed)
+        return sifted, batch.told.digests, came
 
     def _encode_run(
         self, batch: _Batch, digests: Digests, low: int, count: int
@@ -356,6 +403,8 @@ class Capture:
         low = item.first - page_first
         unchanged = ~item.is_changed
         draft.keep(low, item.digests, unchanged)
+        if item.node is not None:
+            draft.note(low, item.node)
         is_new_zero = item.is_zero & item.is_changed
         draft.zero(low, is_new_zero)
         stored = 0

@@ -6,9 +6,11 @@ change; its bytes are specified in docs/reference/format.md §4.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from blocks.image.extents import PAGE_EXTENTS, Digests
 PAGE_VERSION = 1
 PAGE_MAGIC = b"FVMAP\0\0\0"
 ZERO_OBJECT = -1
+NODE_ALGORITHM = "sha256"
+"""Of the digests a node can compute with its Python's standard library."""
 
 _HEAD = struct.Struct("<8sI")
 
@@ -53,11 +57,37 @@ class Page:
     digests: Digests
     runs: Runs
     objects: tuple[str, ...]
+    node: str | None = None
+    """The node's digests of the extents that are not zeros, as they stand in the page."""
 
     @property
     def extent_count(self) -> int:
         """Extents in the page."""
         return len(self.digests)
+
+    def node_digests(self) -> Digests | None:
+        """Return the node's digest of each extent, zero bytes for zeros; None without them.
+
+        Raises:
+            CorruptData: there are others than the extents that are not zeros.
+        """
+        if self.node is None:
+            return None
+        try:
+            known = base64.b64decode(self.node, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise CorruptData(f"the node's digests in a map's page are damaged: {error}") from error
+        is_kept = np.repeat(self.runs["object"] != ZERO_OBJECT, self.runs["count"])
+        if len(known) != int(is_kept.sum()) * DIGEST_BYTES:
+            raise CorruptData("the node's digests in a map's page are of other extents")
+        digests = np.zeros((self.extent_count, DIGEST_BYTES), dtype=np.uint8)
+        digests[is_kept] = np.frombuffer(known, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        return digests
+
+    def with_node_digests(self, digests: Digests) -> Page:
+        """Return the page with the node's digests of its extents; those of zeros are left out."""
+        is_kept = np.repeat(self.runs["object"] != ZERO_OBJECT, self.runs["count"])
+        return replace(self, node=base64.b64encode(digests[is_kept].tobytes()).decode())
 
     def check(self) -> None:
         """Refuse a page that does not give every extent exactly one fate.
@@ -86,7 +116,7 @@ class Page:
 
     def pack(self) -> bytes:
         """Return the bytes of the page."""
-        head = {
+        head: dict[str, Any] = {
             "format": PAGE_VERSION,
             "extent_bytes": self.extent_bytes,
             "extents": len(self.digests),
@@ -94,6 +124,8 @@ class Page:
             "runs": len(self.runs),
             "objects": list(self.objects),
         }
+        if self.node is not None:
+            head["node"] = {"algorithm": NODE_ALGORITHM, "digests": self.node}
         text = json.dumps(head, sort_keys=True, ensure_ascii=False).encode()
         columns = [np.ascontiguousarray(self.runs[name]).tobytes() for name in RUN.names or ()]
         # Two frames: digests do not shrink unless they repeat, the columns do by a lot.
@@ -132,6 +164,7 @@ def unpack_page(data: bytes | memoryview) -> Page:
         np.frombuffer(digests, dtype=np.uint8).reshape(head.extents, DIGEST_BYTES),
         table,
         head.objects,
+        head.node,
     )
     page.check()
     return page
@@ -144,6 +177,7 @@ class _Head:
     algorithm: str
     runs: int
     objects: tuple[str, ...]
+    node: str | None
 
 
 def _parse_head(text: bytes) -> _Head:
@@ -161,12 +195,20 @@ def _parse_head(text: bytes) -> _Head:
             str(head["digest"]),
             int(head["runs"]),
             tuple(map(str, head["objects"])),
+            _node(head.get("node")),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptData(f"the header of a map's page is damaged: {error}") from error
     if not 0 < parsed.extents <= PAGE_EXTENTS or not 0 < parsed.runs <= parsed.extents:
         raise CorruptData("the header of a map's page is damaged")
     return parsed
+
+
+def _node(member: object) -> str | None:
+    """Take what is known of the optional member; a restore must not fail for what it need not."""
+    if isinstance(member, dict) and member.get("algorithm") == NODE_ALGORITHM:
+        return str(member.get("digests"))
+    return None
 
 
 class PageDraft:
@@ -185,6 +227,7 @@ class PageDraft:
         self._row_count = 2
         self._objects: dict[str, int] = {}
         self._parent_row_of: NDArray[np.int32] | None = None
+        self._node_digests: Digests | None = None
 
     def adopt(self, parent: Page) -> None:
         """Let extents keep the place they have in the parent's page."""
@@ -221,6 +264,12 @@ class PageDraft:
         self._rows.append(row)
         self._row_count += 1
 
+    def note(self, first: int, node_digests: Digests) -> None:
+        """Keep the node's digests of a run; a page has them of all its extents or of none."""
+        if self._node_digests is None:
+            self._node_digests = np.zeros_like(self._digests)
+        self._node_digests[first : first + len(node_digests)] = node_digests
+
     def finish(self) -> Page:
         """Return the page."""
         assert (self._row_of > 0).all(), "an extent was read and given no fate"
@@ -247,7 +296,7 @@ class PageDraft:
             tuple(keys[index] for index in used.tolist()),
         )
         page.check()
-        return page
+        return page if self._node_digests is None else page.with_node_digests(self._node_digests)
 
     def _object(self, key: str) -> int:
         return self._objects.setdefault(key, len(self._objects))

@@ -1,6 +1,11 @@
+"""What the program on the node says of a disk is right, or is not believed."""
+
 import hashlib
 import io
+import json
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -8,14 +13,20 @@ from hypothesis import strategies as st
 
 from blocks.errors import HostError, ShortRead
 from blocks.host import agent, linux
-from blocks.host.base import DigestingReader
-from blocks.host.digests import remote_digests
+from blocks.host.base import ComparingReader
+from blocks.host.compare import start_comparison
 from blocks.host.remote import RemoteReader
 from blocks.runner import LocalRunner
 from blocks.units import KIB, MIB
 
 SIZE = 3 * MIB + 5 * KIB
-EXTENT = 256 * KIB
+EXTENT = 64 * KIB
+BATCH = 16
+COUNT = -(-SIZE // EXTENT)
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +44,92 @@ def path(tmp_path, content):
     return made
 
 
-def expected(content, extent, make):
-    pieces = [content[at : at + extent] for at in range(0, len(content), extent)]
-    return [make(piece) if any(piece) else None for piece in pieces]
+def extents(content, extent=EXTENT):
+    return [content[at : at + extent] for at in range(0, len(content), extent)]
 
 
-def sha256(data):
-    return hashlib.sha256(data).digest()
+def known_of(content):
+    return b"".join(sha256(extent) for extent in extents(content))
 
 
-def blake2b(data):
-    return hashlib.blake2b(data, digest_size=32).digest()
+def ask(runner, path, known, *, offset=0, length=SIZE, extent=EXTENT):
+    return start_comparison(
+        runner,
+        str(path),
+        offset,
+        length,
+        memoryview(known),
+        extent_bytes=extent,
+        batch_extents=BATCH,
+        timeout_s=20,
+    )
 
 
-@pytest.mark.parametrize(("algorithm", "make"), [("sha256", sha256), ("blake2b", blake2b)])
-def test_the_node_hashes_what_we_would(path, content, algorithm, make):
+def told(comparison, length=SIZE, extent=EXTENT):
+    """Take all of a comparison: for each extent (is zero, its digest, its bytes or None)."""
+    found = []
+    try:
+        for at in range(0, length, BATCH * extent):
+            buffer = bytearray(min(BATCH * extent, length - at))
+            is_zero, has_bytes, digests = comparison.take(memoryview(buffer))
+            for index, piece in enumerate(extents(bytes(buffer), extent)):
+                sent = piece if has_bytes[index] else None
+                found.append((bool(is_zero[index]), digests[index].tobytes(), sent))
+        comparison.finish()
+    finally:
+        comparison.close()
+    return found
+
+
+def expected(content, known):
+    rows = []
+    for index, extent in enumerate(extents(content)):
+        if not any(extent):
+            rows.append((True, bytes(32), None))
+            continue
+        digest = sha256(extent)
+        is_known = digest == known[index * 32 : index * 32 + 32]
+        rows.append((False, digest, None if is_known else extent))
+    return rows
+
+
+def test_the_node_sends_what_differs_and_only_digests_of_the_rest(path, content):
     reader = RemoteReader(LocalRunner(), str(path), SIZE, read_command=linux.read_command)
-    assert isinstance(reader, DigestingReader)
-    told = reader.digests(EXTENT, algorithm)
-    assert list(told) == expected(content, EXTENT, make)
+    assert isinstance(reader, ComparingReader)
+    assert reader.can_compare()
+    before = bytearray(content)
+    before[5 * EXTENT] ^= 1
+    before[EXTENT] ^= 1  # has become zero since
+    known = known_of(bytes(before))
+    comparison = reader.compare(0, SIZE, memoryview(known), extent_bytes=EXTENT, batch_extents=16)
+    rows = told(comparison)
+    assert rows == expected(content, known)
+    assert [index for index, row in enumerate(rows) if row[2]] == [5]
 
 
-def test_a_node_without_the_algorithm_says_so(path):
-    reader = RemoteReader(LocalRunner(), str(path), SIZE, read_command=linux.read_command)
-    assert reader.digests(EXTENT, "md5") is None
+def test_a_range_in_the_middle_is_compared(path, content):
+    offset, length = 16 * EXTENT, 20 * EXTENT
+    part = content[offset : offset + length]
+    known = known_of(part)
+    rows = told(ask(LocalRunner(), path, known, offset=offset, length=length), length)
+    assert rows == expected(part, known)
 
 
-class Without(LocalRunner):
+def test_only_the_first_bytes_of_a_digest_are_told_to_the_node(path, content):
+    sent = []
+
+    class Watching(LocalRunner):
+        def stream_out(self, command, *, timeout_s=60.0, stdin=None):
+            sent.append(stdin)
+            return super().stream_out(command, timeout_s=timeout_s, stdin=stdin)
+
+    known = known_of(content)
+    told(ask(Watching(), path, known))
+    assert known[:8] in sent[0]
+    assert not any(known[at : at + 9] in sent[0] for at in range(0, len(known), 32))
+
+
+class Instead(LocalRunner):
     """A node on which python3 is something else."""
 
     def __init__(self, instead):
@@ -69,51 +139,101 @@ class Without(LocalRunner):
         return super().stream_out(self._instead, timeout_s=timeout_s, stdin=stdin)
 
 
-def ask(runner, path, size=SIZE):
-    return remote_digests(
-        runner, str(path), size, extent_bytes=EXTENT, algorithm="sha256", timeout_s=20
+@pytest.mark.parametrize(
+    "instead",
+    [
+        "echo 'python3: not found' >&2; exit 127",
+        "echo 'Python 2.7 is no more'",
+        "head -c 100000 /dev/zero",
+    ],
+)
+def test_a_node_without_python_cannot_and_says_so(path, content, instead):
+    assert ask(Instead(instead), path, known_of(content)) is None
+    reader = RemoteReader(Instead(instead), str(path), SIZE, read_command=linux.read_command)
+    assert not reader.can_compare()
+
+
+def test_a_disk_the_node_may_not_open_is_not_compared(tmp_path):
+    reader = RemoteReader(
+        LocalRunner(), str(tmp_path / "none"), SIZE, read_command=linux.read_command
     )
+    assert not reader.can_compare()
 
 
-def test_a_node_without_python_falls_back(path):
-    assert ask(Without("echo 'python3: not found' >&2; exit 127"), path) is None
-    assert ask(Without("echo 'Python 2.7 is no more'"), path) is None
-
-
-@pytest.mark.parametrize("keep", [1, 40, 200])
-def test_a_cut_answer_is_a_short_read(path, keep):
-    line = b'{"can": true}\n'
+def answer_of(path, known):
     whole = io.BytesIO()
-    agent.hash_disk(
-        str(path),
-        {"size_bytes": SIZE, "extent_bytes": EXTENT},
-        agent.hasher("sha256"),
-        whole,
-    )
-    answer = path.with_suffix(".answer")
-    answer.write_bytes(line + whole.getvalue()[:keep])
-    runner = Without(f"cat {answer}")
+    request = {"offset": 0, "length": SIZE, "extent_bytes": EXTENT, "piece_extents": BATCH}
+    begins = b"".join(known[at : at + 8] for at in range(0, len(known), 32))
+    agent.answer(str(path), request, begins, whole)
+    return whole.getvalue()
+
+
+def saved(path, answer):
+    file = path.with_suffix(".answer")
+    file.write_bytes(b'{"can": true}\n' + answer)
+    return Instead(f"cat {file}")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, 200, -50, -1])
+def test_a_cut_answer_is_a_short_read(path, content, keep):
+    known = known_of(content)
+    answer = answer_of(path, known)
+    comparison = ask(saved(path, answer[:keep]), path, known)
     with pytest.raises(ShortRead, match="ended early"):
-        list(ask(runner, path))
+        told(comparison)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_damaged_answer_is_never_believed(tmp_path_factory, content, data):
-    directory = tmp_path_factory.mktemp("agent")
-    disk = directory / "disk"
-    disk.write_bytes(content)
-    whole = io.BytesIO()
-    request = {"size_bytes": SIZE, "extent_bytes": EXTENT}
-    agent.hash_disk(str(disk), request, agent.hasher("sha256"), whole)
-    answer = bytearray(whole.getvalue())
-    at = data.draw(st.integers(0, len(answer) - 1))
-    answer[at] ^= data.draw(st.integers(1, 255))
-    (directory / "answer").write_bytes(b'{"can": true}\n' + answer)
-    with pytest.raises((HostError, ShortRead)):
-        list(ask(Without(f"cat {directory / 'answer'}"), disk))
+    path = tmp_path_factory.mktemp("agent") / "disk"
+    path.write_bytes(content)
+    known = known_of(content)
+    answer = bytearray(answer_of(path, known))
+    answer[data.draw(st.integers(0, len(answer) - 1))] ^= data.draw(st.integers(1, 255))
+    comparison = ask(saved(path, answer), path, known)
+    with pytest.raises(HostError):
+        told(comparison)
 
 
-def test_a_disk_that_ends_early_is_a_short_read(path):
+def test_an_answer_with_more_than_was_asked_for_is_refused(path, content):
+    known = known_of(content)
+    comparison = ask(saved(path, answer_of(path, known) + b"S"), path, known)
+    with pytest.raises(HostError):
+        told(comparison)
+
+
+def test_an_answer_about_another_length_is_refused(path, content):
+    known = known_of(content)
+    shorter = answer_of(path, known)
+    length = SIZE - 2 * BATCH * EXTENT
+    comparison = ask(saved(path, shorter), path, known[: -(-length // EXTENT) * 32], length=length)
+    with pytest.raises(HostError):
+        told(comparison, length)
+
+
+def test_a_disk_that_ends_early_is_a_short_read(path, content):
+    known = known_of(content + bytes(MIB))
+    comparison = ask(LocalRunner(), path, known, length=SIZE + MIB)
     with pytest.raises(ShortRead, match="the disk ended at"):
-        list(ask(LocalRunner(), path, size=SIZE + MIB))
+        told(comparison, SIZE + MIB)
+
+
+def test_the_program_needs_nothing_but_the_standard_library(path, content):
+    known = known_of(content)
+    begins = b"".join(known[at : at + 8] for at in range(0, len(known), 32))
+    request = {"offset": 0, "length": SIZE, "extent_bytes": EXTENT, "piece_extents": BATCH}
+    done = subprocess.run(
+        [sys.executable, "-IS", agent.__file__, str(path)],
+        input=json.dumps(request).encode() + b"\n" + begins,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b'{"can": true}\n' + answer_of(path, known)
+
+
+def test_the_program_is_python_3_7():
+    import ast
+    from pathlib import Path
+
+    ast.parse(Path(agent.__file__).read_text(), feature_version=(3, 7))

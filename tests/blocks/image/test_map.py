@@ -63,6 +63,66 @@ def test_a_page_comes_back(page):
     assert (again.extent_bytes, again.algorithm) == (EXTENT, "blake3")
 
 
+def noted(page, seed=1):
+    """Give a page the node's digests of all its extents."""
+    dice = random.Random(seed)
+    made = np.frombuffer(dice.randbytes(32 * page.extent_count), dtype=np.uint8).reshape(-1, 32)
+    return page.with_node_digests(made), made
+
+
+@given(pages())
+def test_the_digests_of_the_node_come_back_without_those_of_zeros(page):
+    assert unpack_page(page.pack()).node_digests() is None
+    with_node, made = noted(page)
+    again = unpack_page(with_node.pack())
+    is_zero = np.array([place is None for _, place in fates(page)])
+    assert np.array_equal(again.node_digests(), np.where(is_zero[:, None], 0, made))
+    assert again.pack() == with_node.pack()
+
+
+def old_reader(data):
+    """Read a page as the format was before `node`: its JSON, then exactly two frames."""
+    length = struct.unpack_from("<8sI", data)[1]
+    head = json.loads(data[12 : 12 + length])
+    rest = zstandard.ZstdDecompressor().decompressobj()
+    digests = rest.decompress(data[12 + length :])
+    runs = zstandard.ZstdDecompressor().decompress(rest.unused_data, allow_extra_data=False)
+    return head, digests, runs
+
+
+@given(pages())
+def test_a_reader_of_before_reads_a_page_with_digests_of_the_node(page):
+    head, digests, runs = old_reader(noted(page)[0].pack())
+    plain_head, *plain = old_reader(page.pack())
+    assert [digests, runs] == plain
+    assert {name: head[name] for name in plain_head} == plain_head
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"algorithm": "sha256", "digests": "AAAA"},
+        {"algorithm": "sha256", "digests": "not base64!"},
+        {"algorithm": "sha256", "digests": 7},
+        {"algorithm": "sha256"},
+        {"algorithm": "sha512", "digests": ""},
+        "sha256",
+        [],
+        None,
+    ],
+)
+def test_strange_digests_of_the_node_never_keep_a_page_from_being_read(node):
+    page = draft(3, 40)
+    packed = page.pack()
+    length = struct.unpack_from("<8sI", packed)[1]
+    head = {**json.loads(packed[12 : 12 + length]), "node": node}
+    text = json.dumps(head).encode()
+    read = unpack_page(PAGE_MAGIC + struct.pack("<I", len(text)) + text + packed[12 + length :])
+    assert fates(read) == fates(page)
+    with contextlib.suppress(CorruptData):
+        assert read.node_digests() is None
+
+
 @given(pages())
 def test_a_page_has_one_form(page):
     assert unpack_page(page.pack()).pack() == page.pack()

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 import pytest
 
+from blocks.catalog.point import VolumeImage
 from blocks.errors import FreezeExpired, HostError, ShortRead, TargetInUse
 from blocks.host.aix import AixHost
 from blocks.host.base import Disk, GroupState
-from blocks.host.digests import remote_digests
 from blocks.ssh import SshRunner, SshTarget
+from blocks.store.memory import MemoryStore
 from deployments.lab import wiring
 from deployments.lab.daemon import NODE_LIMITS
 from deployments.lab.keys import Keys
 from deployments.lab.nodes import Nodes
 from deployments.lab.sshd import Door, SshServer
+from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.recovery import read_range
+from tasks.transfer import Progress
 
 MIB = 1024 * 1024
 GROUP = "sample_consistency_group"
@@ -141,17 +148,102 @@ def test_a_prepared_target_cannot_be_read_and_a_started_one_can(site) -> None:
     assert bytes(buffer).startswith(b"point in time.")
 
 
-def test_a_node_hashes_its_disks_itself_unless_it_has_no_python(site) -> None:
-    data = os.urandom(MIB) + bytes(MIB) + os.urandom(2 * MIB)
+@contextmanager
+def counted(site) -> Iterator[tuple[AixHost, Callable[[], int]]]:
+    """Reach node1 through a door that counts the bytes crossing the wire, both ways."""
+    crossed = []
+    inner = site.runners["node1"]._target
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        target = replace(inner, port=door.getsockname()[1])
+
+        def carry(source: socket.socket, sink: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(1 << 16):
+                    crossed.append(len(data))
+                    sink.sendall(data)
+            for end in (source, sink):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    near, _ = door.accept()
+                    far = socket.create_connection(("127.0.0.1", inner.port))
+                    ends.extend((near, far))
+                    for one, other in ((near, far), (far, near)):
+                        threading.Thread(target=carry, args=(one, other), daemon=True).start()
+
+        ends: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        runner = SshRunner(target)
+        try:
+            yield AixHost("node1", runner), lambda: sum(crossed)
+        finally:
+            runner.close()
+            door.shutdown(socket.SHUT_RDWR)
+            for end in ends:
+                end.close()
+
+
+def capture(host: AixHost, store: MemoryStore, disk: Disk, folder: str, parent=None):
+    """Capture a disk as the flow does, with small extents."""
+    reader = host.open_read(disk)
+    try:
+        captured = capture_volume(
+            reader,
+            store,
+            folder=folder,
+            name="image",
+            uid=disk.uid,
+            parent=parent,
+            settings=CaptureSettings(extent_bytes=64 * 1024, encoders=2, uploads=2),
+            stop=threading.Event(),
+            progress=Progress(),
+        )
+    finally:
+        reader.close()
+    fields = set(VolumeImage.model_fields) & {field.name for field in dataclasses.fields(captured)}
+    image = VolumeImage(
+        name="v",
+        uid=disk.uid,
+        disk=disk.name,
+        **{name: getattr(captured, name) for name in fields},
+    )
+    return (image, captured.objects), captured
+
+
+def test_an_incremental_over_ssh_moves_what_changed_and_no_more(site) -> None:
+    data = bytearray(os.urandom(4 * MIB))
     site.bench.path("Node1_1").write_bytes(data)
-    settings = {"extent_bytes": MIB, "algorithm": "sha256", "timeout_s": 30.0}
-    digests = remote_digests(site.runners["node1"], "/dev/rhdisk18", len(data), **settings)
-    assert digests is not None
-    wanted = [hashlib.sha256(data[at : at + MIB]).digest() for at in range(0, len(data), MIB)]
-    assert list(digests) == [wanted[0], None, wanted[2], wanted[3]]
+    disk, store = site.disk("hdisk18"), MemoryStore()
+    with counted(site) as (host, crossed):
+        parent, _ = capture(host, store, disk, "g/a/")
+        assert crossed() > 4 * MIB
+        data[MIB : MIB + 100] = os.urandom(100)
+        data[2 * MIB : 3 * MIB] = bytes(MIB)
+        site.bench.path("Node1_1").write_bytes(data)
+        before = crossed()
+        taken, captured = capture(host, store, disk, "g/b/", parent)
+        moved = crossed() - before
+    assert not captured.is_full
+    assert (captured.changed_bytes, captured.zero_bytes) == (64 * 1024, MIB)
+    # The extent, the program twice (to ask whether it can), a digest for each extent, SSH's own.
+    assert 64 * 1024 < moved < 64 * 1024 + 48 * 1024
+    assert read_range(*taken, store, 0, 4 * MIB) == data
+
+
+def test_an_incremental_from_a_node_without_python_reads_the_disk(site) -> None:
     site.nodes.machines["node1"].state.has_python = False
-    ask = (site.runners["node1"], "/dev/rhdisk18", len(data))
-    assert remote_digests(*ask, **settings) is None
+    data = bytearray(os.urandom(4 * MIB))
+    site.bench.path("Node1_1").write_bytes(data)
+    disk, store = site.disk("hdisk18"), MemoryStore()
+    parent, _ = capture(site.near, store, disk, "g/a/")
+    data[MIB] ^= 1
+    site.bench.path("Node1_1").write_bytes(data)
+    taken, captured = capture(site.near, store, disk, "g/b/", parent)
+    assert (captured.read_bytes, captured.changed_bytes) == (4 * MIB, 64 * 1024)
+    assert read_range(*taken, store, 0, 4 * MIB) == data
 
 
 def test_a_freeze_thaws_when_left(site) -> None:
