@@ -1,4 +1,7 @@
-"""Prove a restore: newest point → scratch disks → import → the user's probe → tear down → RTO."""
+"""Prove a restore on disks nobody needs, and tear it down.
+
+newest point → scratch disks → import → look inside → the user's probe → tear down → RTO
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from prefect import flow
 from flows.endings import Ending, ended
 from tasks.drill import (
     drilled_markdown,
-    journal_imported,
+    journal_import,
     probe,
+    refuse_unusable,
     remember_drill,
     report_drill,
     scratch_targets,
 )
 from tasks.importing import import_restored
+from tasks.inside import look_inside
 from tasks.limits import places
 from tasks.plan import Asked, plan
 from tasks.protection import reading_cipher
@@ -37,6 +42,8 @@ def drill(
     command: str = "",
     directory: str = "",
     bucket: str = "",
+    fsck: bool = False,
+    mount: bool = False,
 ) -> Any:
     """Restore onto disks nobody needs, look whether it works, and take it away again.
 
@@ -48,6 +55,8 @@ def drill(
         command: a program that looks at what was restored and ends with 0 if it likes it.
         directory: where the scratch files go.
         bucket: a URL such as s3://bucket/prefix: no configuration is needed then.
+        fsck: check the restored file systems, read-only.
+        mount: mount them read-only, look at the root directory, and unmount them.
     """
     began = datetime.now(UTC)
     asked = Asked(group, to or {}, point, bucket=bucket, force=True)
@@ -62,10 +71,11 @@ def drill(
             for placement in planned.placements
         ]
         disks = results_of(run, outcomes)
-        imported = import_restored(run, asked, planned, disks, "recreate")
-        journal_imported(run, imported)
+        imported = import_restored(run, asked, planned, disks, "recreate", journal_import(run))
+        looks = look_inside(run, planned, writers, disks, imported, fsck=fsck, mount=mount)
+        refuse_unusable(group, looks)
         said = probe(run, asked, command, disks, imported)
-        document = {**restored_document(planned, disks, imported, began), "probe": said}
+        document = {**restored_document(planned, disks, imported, looks, began), "probe": said}
     markdown = drilled_markdown(document, remember_drill(document))
     report_drill(document, markdown)
     return ended(

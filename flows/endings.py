@@ -68,4 +68,4 @@ def ended(ending: Ending) -> Any:
     if ending.exit_code in (0, 5):
         name = "Skipped" if ending.outcome == "skipped" else None
         return Completed(name=name, message=ending.summary, data=data)
-    return Failed(name="Damaged", message=ending.summary, data=data)
+    return Failed(name=ending.outcome.capitalize(), message=ending.summary, data=data)

@@ -1,6 +1,7 @@
 """Restore a resource group: restore point → volumes.
 
-    find the point → plan → approve → write (volumes side by side) → prove → import → report
+    find the point → plan → approve → write (volumes side by side) → prove → import → look inside
+    → report
 
 Exit 0 only if the digest over every whole device equals the map's. Needs no Prefect server, and
 with `bucket` nothing but the bucket.
@@ -17,6 +18,7 @@ from blocks.policy.recovery import RestorePlan
 from flows.approval import approve, plan_markdown
 from flows.endings import Ending, ended
 from tasks.importing import import_restored
+from tasks.inside import faults_of, look_inside
 from tasks.limits import places
 from tasks.plan import Asked, plan
 from tasks.protection import reading_cipher
@@ -50,6 +52,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
     approved: bool = False,
     verify: bool = False,
     allow_bad: bool = False,
+    fsck: bool = False,
+    mount: bool = False,
 ) -> Any:
     """Write volumes of a restore point onto disks, and prove that they are there.
 
@@ -68,6 +72,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         approved: a person has seen the plan. If not, the run pauses and asks in the UI.
         verify: read everything back from the disks afterwards.
         allow_bad: write what is whole and list what is not.
+        fsck: check the restored file systems afterwards, read-only.
+        mount: mount them read-only afterwards, look at the root directory, and unmount them.
     """
     began = datetime.now(UTC)
     asked = Asked(group, to, point, at, bucket, node, host, force)
@@ -92,7 +98,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         ]
         disks = results_of(run, outcomes)
         imported = import_restored(run, asked, plan_made, disks, importing)
-    document = restored_document(plan_made, disks, imported, began)
+        looks = look_inside(run, plan_made, writers, disks, imported, fsck=fsck, mount=mount)
+    document = restored_document(plan_made, disks, imported, looks, began)
     report_restore(document)
     return ended(restored(document))
 
@@ -108,13 +115,24 @@ def planned(plan_made: RestorePlan) -> Ending:
 
 
 def restored(document: dict[str, Any]) -> Ending:
-    """Say what was done: proven, or with damage listed."""
+    """Say what was done: proven, with damage listed, or proven and no file system for all that."""
     bad = sum(len(row["bad"]) for row in document["volumes"])
+    faults = faults_of(document["file_systems"])
+    summary = (
+        f"{len(document['volumes'])} volumes of {document['group']} restored"
+        f" from {document['restore_point']}"
+    )
+    if bad:
+        summary += f", {bad} ranges damaged"
+    elif faults:
+        summary += (
+            f" and proven, but the look inside failed: {faults[0]}."
+            " The restored bytes are left as they are"
+        )
     return Ending(
-        outcome="damaged" if bad else "restored",
-        summary=f"{len(document['volumes'])} volumes of {document['group']} restored"
-        f" from {document['restore_point']}" + (f", {bad} ranges damaged" if bad else ""),
-        exit_code=3 if bad else 0,
+        outcome="damaged" if bad else "unusable" if faults else "restored",
+        summary=summary,
+        exit_code=3 if bad else 1 if faults else 0,
         report=document,
         markdown=restored_markdown(document),
     )

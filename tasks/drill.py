@@ -7,19 +7,22 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from blocks.errors import ConfigError, FlashvaultError, Refused
+from blocks.host.base import Host
 from blocks.units import format_duration, format_size, slug
 from tasks import reports
 from tasks.importing import Imported
+from tasks.inside import faults_of
 from tasks.journal import state_directory
 from tasks.open import configuration, host
 from tasks.plan import Asked, configured, find, open_source
 from tasks.restore import RestoredDisk
+from tasks.restored import looks_markdown
 from tasks.run import Run
 from tasks.steps import run_log, step
 
@@ -71,15 +74,41 @@ def remove_scratch(facts: Mapping[str, Any]) -> None:
 
 
 def release_imported(facts: Mapping[str, Any]) -> None:
-    """Take a volume group that a drill imported away again."""
-    host(configuration(), facts["node"]).release_group(facts["name"])
+    """Take a volume group that a drill imported away again; safe to repeat."""
+    machine = host(configuration(), facts["node"])
+    if machine.has_group(facts["name"]):
+        machine.release_group(facts["name"])
 
 
-def journal_imported(run: Run, imported: Sequence[Imported]) -> None:
-    """Register what was imported for removal."""
-    for group in imported:
-        assert not group.fault, "a drill asks for its import by name"
-        run.journal.made(IMPORTED, node=group.node, name=group.name)
+def journal_import(run: Run) -> Callable[[Host, str], None]:
+    """Return what registers a volume group for removal, before it is imported.
+
+    Raises:
+        Refused: (when called) the node has a group of that name, which is not the drill's.
+    """
+
+    def about_to_import(node: Host, name: str) -> None:
+        if node.has_group(name):
+            raise Refused(
+                f"{node.name} has a volume group {name} already",
+                hint="It is not the drill's: export it (exportvg), or drill onto scratch files.",
+            )
+        run.journal.made(IMPORTED, node=node.name, name=name)
+
+    return about_to_import
+
+
+def refuse_unusable(group: str, looks: Sequence[Mapping[str, Any]]) -> None:
+    """Let the drill fail if a file system is not sound.
+
+    Raises:
+        FlashvaultError: it is not.
+    """
+    if faults := faults_of(looks):
+        raise FlashvaultError(
+            f"the drill of {group} restored every byte, but {'; '.join(faults)[:400]}",
+            hint="Was the file system sound when it was backed up? Try another restore point.",
+        )
 
 
 @step(name="probe-{asked.group}", retries=0, tags={"drill"})
@@ -159,6 +188,7 @@ def drilled_markdown(document: dict[str, Any], history: Sequence[Mapping[str, An
         f"| {format_duration(row['rto_s'])} |"
         for row in list(reversed(history))[:30]
     ]
+    lines += looks_markdown(document["file_systems"])
     if document.get("probe"):
         lines += ["", "The probe said:", "", "```", document["probe"], "```"]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from blocks.errors import HostError
@@ -32,14 +32,20 @@ class Imported:
 
 @step(name="import-{asked.group}", tags={"restore"})
 def import_restored(
-    run: Run, asked: Asked, plan: RestorePlan, disks: Sequence[RestoredDisk], importing: str
+    run: Run,
+    asked: Asked,
+    plan: RestorePlan,
+    disks: Sequence[RestoredDisk],
+    importing: str,
+    before: Callable[[Host, str], None] = lambda node, name: None,
 ) -> tuple[Imported, ...]:
     """Import every volume group of which all restored disks are whole.
 
     A copy carries its original's PVIDs and names: beside the original only `recreatevg` can take
     it, under another name. So `auto` imports where no disk of the original is left, and recreates
     where one is (docs/reference/aix-host.md §5). What `auto` cannot import is reported: the disks
-    are whole, and a person can go on by hand. Asked for by name, it is an error.
+    are whole, and a person can go on by hand. Asked for by name, it is an error. `before` is told
+    the node and the name to be.
     """
     run.check()
     if importing == "no" or all("/" in target for target in asked.to.values()):
@@ -52,7 +58,7 @@ def import_restored(
         seen = {disk.uid: disk for disk in node.discover()}
         onto = [seen[uid] for uid in members if uid in seen]
         originals = {p.volume.uid for p in plan.placements if p.volume.volume_group == volume_group}
-        done.append(_tried(node, volume_group, onto, originals, seen, importing, plan))
+        done.append(_tried(node, volume_group, onto, originals, seen, importing, plan, before))
     return tuple(done)
 
 
@@ -64,9 +70,10 @@ def _tried(
     seen: dict[str, Disk],
     importing: str,
     plan: RestorePlan,
+    before: Callable[[Host, str], None] = lambda node, name: None,
 ) -> Imported:
     try:
-        return _import(node, name, onto, originals, seen, importing, plan)
+        return _import(node, name, onto, originals, seen, importing, plan, before)
     except HostError as error:
         if importing != "auto":
             raise
@@ -100,6 +107,7 @@ def _import(
     seen: dict[str, Disk],
     importing: str,
     plan: RestorePlan,
+    before: Callable[[Host, str], None] = lambda node, name: None,
 ) -> Imported:
     targets = {disk.uid for disk in onto}
     beside = [
@@ -112,9 +120,11 @@ def _import(
         how = "recreate" if beside else "import"
     if how == "recreate":
         new_name = f"{name}r"[:15]
+        before(node, new_name)
         node.recreate_group(new_name, onto)
     else:
         new_name = name
+        before(node, new_name)
         majors = {v.major_number for v in plan.point.volumes if v.volume_group == name}
         node.import_group(name, onto, major=majors.pop() if len(majors) == 1 else None)
     run_log().info("imported volume group %s as %s on %s", name, new_name, node.name)

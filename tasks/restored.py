@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ def restored_document(
     plan: RestorePlan,
     disks: Sequence[RestoredDisk],
     imported: Sequence[Imported],
+    looks: Sequence[Mapping[str, Any]],
     began_at: datetime,
 ) -> dict[str, Any]:
     """Return what a restore did, with the RTO it took and the RPO it means."""
@@ -64,6 +65,7 @@ def restored_document(
             for i in imported
             if not i.fault
         ],
+        file_systems=list(looks),
     )
     document["warnings"] = [
         f"volume group {i.volume_group} is not imported on {i.node}: {i.fault}"
@@ -96,7 +98,24 @@ def restored_markdown(document: dict[str, Any]) -> str:
         for i in document["imported"]
     ]
     lines += [f"- **{warning}**" for warning in document["warnings"]]
+    lines += looks_markdown(document["file_systems"])
     return "\n".join(lines)
+
+
+def looks_markdown(looks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Show what was found inside, if anybody asked."""
+    if not looks:
+        return []
+    lines = ["", "| file system | type | fsck | mounted | verdict |", "|---|---|---|---|---|"]
+    for row in looks:
+        place = f" ({row['mount_point']})" if row["mount_point"] else ""
+        mounted = f"yes, {row['entries']} names" if row["mounted"] else "no"
+        verdict = "good" if row["ok"] else f"**{'; '.join(row['faults'])}**"
+        lines.append(
+            f"| {row['device'] or '—'}{place} | {row['type']} | {row['fsck']} | {mounted}"
+            f" | {verdict} |"
+        )
+    return lines
 
 
 def report_restore(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
+from tasks.inside import LOOKING, leave_looking
 from tasks.publish import CLAIMED, withdraw
 from tasks.run import Undo
 from tasks.snapshot import FROZEN, PREPARED, thaw, unprepare
@@ -13,4 +14,5 @@ UNDO: dict[str, Undo] = {
     FROZEN: thaw,
     SCRATCH: remove_scratch,
     IMPORTED: release_imported,
+    LOOKING: leave_looking,
 }

@@ -18,6 +18,7 @@ from blocks.errors import DiskMissing, HostError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import PhysicalVolume, parse_lspv, uid_from_udid
+from blocks.host.inside import Look, look_at_jfs
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
 from blocks.runner import Completed, Runner
@@ -152,6 +153,26 @@ class AixHost:
         self._checked(["/usr/sbin/varyoffvg", name], timeout_s=GROUP_TIMEOUT_S)
         self._checked(["/usr/sbin/exportvg", name], timeout_s=GROUP_TIMEOUT_S)
         log.info("released volume_group=%s host=%s", name, self._name)
+
+    def has_group(self, name: str) -> bool:
+        """Look for it in lsvg."""
+        return name in self._checked(["/usr/sbin/lsvg"]).stdout.split()
+
+    def look_inside(
+        self, volume_group: str, disks: Sequence[Disk], directory: str, *, fsck: bool, mount: bool
+    ) -> list[Look]:
+        """Run fsck -n and mount -r (see `Host.look_inside`); a disk alone holds no file system."""
+        if not volume_group:
+            return []
+        listed = self._checked(["/usr/sbin/lsvg", "-l", volume_group]).stdout
+        return look_at_jfs(self._run, listed, directory, fsck=fsck, mount=mount)
+
+    def leave(self, directory: str) -> None:
+        """Run umount and rmdir, where there is still something (see `Host.leave`)."""
+        if self._run(["/usr/bin/ls", "-d", directory]).status != 0:
+            return
+        self._run(["/usr/sbin/umount", directory])
+        self._checked(["/usr/bin/rmdir", directory])
 
     def _physical_volumes(self) -> list[PhysicalVolume]:
         done = self._checked(["/usr/sbin/lspv", "-u"])

@@ -11,6 +11,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from blocks.host.inside import Look
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -178,3 +180,24 @@ class Host(Protocol):
 
     def release_group(self, name: str) -> None:
         """Take an imported volume group away again (varyoffvg + exportvg, vgchange -an)."""
+
+    def has_group(self, name: str) -> bool:
+        """Say whether the node knows a volume group of this name, active or not."""
+
+    def look_inside(
+        self, volume_group: str, disks: Sequence[Disk], directory: str, *, fsck: bool, mount: bool
+    ) -> list[Look]:
+        """Check and mount the file systems of a restored volume group, or right on disks.
+
+        Nothing is written to them (see `blocks.host.inside`). What is no file system is left out.
+
+        Args:
+            volume_group: an imported one; empty to look at the disks themselves.
+            disks: looked at where no volume group is given.
+            directory: does not exist; where they are mounted, one after the other.
+            fsck: run the file system's checker, read-only.
+            mount: mount them read-only, list the root directory, and unmount them.
+        """
+
+    def leave(self, directory: str) -> None:
+        """Unmount and remove a directory that a dead run looked from; fine if it is gone."""

@@ -18,6 +18,7 @@ from blocks.errors import DiskMissing, HostError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import uid_from_wwid
+from blocks.host.inside import Look, look_at_linux
 from blocks.host.local import LocalReader, LocalWriter
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
@@ -203,6 +204,30 @@ class LinuxHost:
         """Deactivate the group. Its file systems must be unmounted."""
         self._checked(["vgchange", "-an", name], timeout_s=GROUP_TIMEOUT_S)
         log.info("released volume_group=%s host=%s", name, self._name)
+
+    def has_group(self, name: str) -> bool:
+        """Look for it in vgs."""
+        report = self._json(["vgs", "--reportformat", "json", "-o", "vg_name"]).get("report", [])
+        return any(row.get("vg_name") == name for part in report for row in part.get("vg", []))
+
+    def look_inside(
+        self, volume_group: str, disks: Sequence[Disk], directory: str, *, fsck: bool, mount: bool
+    ) -> list[Look]:
+        """Run the checker of each kind, and mount -o ro (see `Host.look_inside`)."""
+        devices = [disk.path for disk in disks]
+        if volume_group:
+            words = ["lvs", "--reportformat", "json", "-o", "vg_name,lv_name,lv_dm_path"]
+            report = self._json([*words, volume_group]).get("report", [])
+            devices = [str(row["lv_dm_path"]) for part in report for row in part.get("lv", [])]
+        return look_at_linux(self._run, devices, directory, fsck=fsck, mount=mount)
+
+    def leave(self, directory: str) -> None:
+        """Run umount and rmdir, where there is still something (see `Host.leave`)."""
+        if self._run(["test", "-d", directory]).status != 0:
+            return
+        if self._run(["mountpoint", "-q", directory]).status == 0:
+            self._checked(["umount", directory])
+        self._checked(["rmdir", directory])
 
     def _is_busy(self, path: str) -> bool:
         real = self._run(["readlink", "-f", path]).stdout.strip() or path

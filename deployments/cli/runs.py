@@ -12,6 +12,15 @@ import typer
 from deployments.cli.output import err, out, print_json, reported_errors
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Fsck = Annotated[
+    bool, typer.Option("--fsck", help="Check the restored file systems afterwards, read-only.")
+]
+Mount = Annotated[
+    bool,
+    typer.Option(
+        "--mount", help="Mount them read-only afterwards, list the root directory, unmount."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
@@ -95,6 +104,8 @@ def restore(
     allow_bad: Annotated[
         bool, typer.Option("--allow-bad", help="Write what is whole, list the rest, exit 3.")
     ] = False,
+    fsck: Fsck = False,
+    mount: Mount = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,6 +114,9 @@ def restore(
     Exit 0 only if the digest over every whole device equals the backup's. A disk in use is refused
     whatever is said. After an interruption the same command, with --force, goes on: what is already
     right is read back, compared and kept.
+
+    --fsck and --mount look into what was restored and write nothing: exit 1 if a file system is
+    damaged or cannot be mounted; the restored bytes are left as they are.
 
     Examples:
       flashvault restore RG1 --to hdisk18=hdisk23 --to hdisk19=hdisk24
@@ -121,6 +135,8 @@ def restore(
             "force": force,
             "verify": verify,
             "allow_bad": allow_bad,
+            "fsck": fsck,
+            "mount": mount,
         }
         quiet = quiet or as_json
         if dry_run or not yes:
@@ -200,6 +216,8 @@ def drill(
     ] = "",
     directory: Annotated[str, typer.Option("--scratch", help="Where scratch files go.")] = "",
     bucket: Annotated[str, typer.Option("--bucket", help="s3://bucket/prefix.")] = "",
+    fsck: Fsck = False,
+    mount: Mount = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -220,6 +238,8 @@ def drill(
             "command": command,
             "directory": directory,
             "bucket": bucket,
+            "fsck": fsck,
+            "mount": mount,
         }
         finish(run_now("flows.drill", "drill", parameters, quiet=quiet or as_json), as_json=as_json)
 

@@ -79,7 +79,10 @@ class Stanza:
 
 @dataclass
 class NodeState:
-    """Everything a node remembers. `frozen` holds when each frozen file system thaws by itself."""
+    """Everything a node remembers.
+
+    `frozen` holds when each frozen file system thaws by itself, `directories` those that were made.
+    """
 
     name: str
     hdisks: dict[str, Hdisk] = field(default_factory=dict)
@@ -87,6 +90,7 @@ class NodeState:
     file_systems: dict[str, Stanza] = field(default_factory=dict)
     mounted: dict[str, str] = field(default_factory=dict)
     frozen: dict[str, float] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
     is_behind_vios: bool = False
     has_python: bool = True
 

@@ -59,18 +59,52 @@ def _place(machine: Machine, name: str) -> str:
 
 @program("/usr/bin/ls")
 def ls(machine: Machine, words: list[str], streams: Io) -> int:
-    """List devices and programs by their paths."""
+    """List devices and programs by their paths, and what is in a mounted file system."""
     status = 0
     for path in [word for word in words[1:] if not word.startswith("-")]:
         found = re.fullmatch(r"/dev/r?(hdisk\d+)", path)
         with machine.lock:
-            exists = bool(machine.hdisk(found[1]) if found else _place(machine, path))
+            if path in machine.state.mounted and "-d" not in words:
+                streams.say("lost+found\n")
+                continue
+            is_directory = path in machine.state.directories or path in machine.state.mounted
+            exists = is_directory or bool(
+                machine.hdisk(found[1]) if found else _place(machine, path)
+            )
+            if is_directory and "-d" not in words:
+                continue
         if exists:
             streams.say(f"{path}\n")
         else:
             streams.complain(f"ls: 0653-341 The file {path} does not exist.\n")
             status = 2
     return status
+
+
+@program("/usr/bin/mkdir")
+def mkdir(machine: Machine, words: list[str], streams: Io) -> int:
+    """Make directories."""
+    with machine.lock:
+        for path in [word for word in words[1:] if not word.startswith("-")]:
+            if path in machine.state.directories:
+                raise Complaint(f"mkdir: 0653-358 Cannot create {path}.\n{path}: File exists", 2)
+            machine.state.directories.append(path)
+        machine.changed()
+    return 0
+
+
+@program("/usr/bin/rmdir")
+def rmdir(machine: Machine, words: list[str], streams: Io) -> int:
+    """Remove directories that nothing is mounted on."""
+    with machine.lock:
+        for path in [word for word in words[1:] if not word.startswith("-")]:
+            if path in machine.state.mounted:
+                raise Complaint(f"rmdir: 0653-611 Directory {path} is mounted or in use.", 2)
+            if path not in machine.state.directories:
+                raise Complaint(f"rmdir: 0653-611 Directory {path} does not exist.", 2)
+            machine.state.directories.remove(path)
+        machine.changed()
+    return 0
 
 
 @program("/usr/bin/sleep")

@@ -3,6 +3,8 @@ import pytest
 from blocks.errors import DiskMissing, FreezeExpired, HostError, TargetInUse
 from blocks.host.aix import AixHost, read_command, write_command, zero_command
 from blocks.host.base import Disk, GroupState
+from blocks.host.inside import Fsck, Look
+from blocks.runner import Completed
 from blocks.units import KIB, MIB
 
 UID = "60050764008101D3F8000000000005F6"
@@ -162,3 +164,63 @@ def test_commands_are_spelled_for_aix_dd():
     )
     with pytest.raises(HostError, match="sectors"):
         read_command(path, 100, MIB)
+
+
+LISTED = """VG1r:
+LV NAME             TYPE       LPs     PPs     PVs  LV STATE      MOUNT POINT
+r_loglv00           jfs2log    1       1       1    closed/syncd  N/A
+r_fslv00            jfs2       60      60      2    closed/syncd  /VG1r/data
+r_rawlv             raw        4       4       1    closed/syncd  N/A
+"""
+
+
+def looked(host, runner, **wanted):
+    runner.say("lsvg -l VG1r", LISTED)
+    for part in ("fsck -n", "mount -r", "mkdir", "rmdir", "umount"):
+        runner.answers.setdefault(part, Completed(0, "", ""))
+    runner.say("ls -A", "lost+found\nledger\n")
+    return host.look_inside("VG1r", [], "/tmp/here", **wanted)
+
+
+def test_jfs2_file_systems_are_checked_and_mounted_without_writing(host, runner):
+    (look,) = looked(host, runner, fsck=True, mount=True)
+    assert look == Look("/dev/r_fslv00", "jfs2", "/VG1r/data", Fsck.CLEAN, entries=2)
+    assert runner.lines[1:] == [
+        "LANG=C /usr/sbin/fsck -n /dev/r_fslv00",
+        "LANG=C mkdir /tmp/here",
+        "LANG=C /usr/sbin/mount -r /dev/r_fslv00 /tmp/here",
+        "LANG=C ls -A /tmp/here",
+        "LANG=C /usr/sbin/umount /tmp/here",
+        "LANG=C rmdir /tmp/here",
+    ]
+
+
+def test_a_damaged_jfs2_is_told_with_what_fsck_said(host, runner):
+    runner.say("fsck -n", "The superblock is corrupt\n", status=8)
+    (look,) = looked(host, runner, fsck=True, mount=False)
+    assert look.fsck is Fsck.DAMAGED
+    assert "status 8: The superblock is corrupt" in look.faults[0]
+    assert not runner.ran("mount")
+
+
+def test_what_cannot_be_mounted_is_told_and_its_directory_removed(host, runner):
+    runner.say("mount -r", "", status=1, stderr="mount: 0506-324 Cannot mount\n")
+    (look,) = looked(host, runner, fsck=False, mount=True)
+    assert "0506-324" in look.faults[0]
+    assert look.entries is None
+    assert not runner.ran("/usr/sbin/umount")
+    assert runner.ran("rmdir")
+
+
+def test_a_disk_without_a_volume_group_holds_no_file_system_on_aix(host):
+    assert host.look_inside("", [disk()], "/tmp/here", fsck=True, mount=True) == []
+
+
+def test_leaving_unmounts_what_is_there_and_nothing_else(host, runner):
+    host.leave("/tmp/here")
+    assert not runner.ran("umount")
+    for part in ("ls -d", "umount", "rmdir"):
+        runner.say(part)
+    host.leave("/tmp/here")
+    assert runner.ran("umount /tmp/here")
+    assert runner.ran("rmdir /tmp/here")

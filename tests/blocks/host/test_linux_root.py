@@ -2,13 +2,17 @@
 
 import os
 import random
+import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from blocks.errors import FreezeExpired, TargetInUse
+from blocks.host.base import Disk
+from blocks.host.inside import Fsck
 from blocks.host.linux import LinuxHost
 from blocks.runner import LocalRunner
 from blocks.units import MIB
@@ -126,3 +130,88 @@ def test_the_watchdog_thaws_by_itself_and_that_is_told(host, mounted):
 
     with pytest.raises(FreezeExpired):
         freeze_too_long()
+
+
+def look(host, tmp_path):
+    (disk,) = host.disks()
+    (found,) = host.look_inside("", [disk], str(tmp_path / "look"), fsck=True, mount=True)
+    return found
+
+
+def bytes_of(device):
+    run("sync")
+    return Path(device).read_bytes()
+
+
+def test_a_sound_file_system_is_checked_and_mounted_without_a_byte_written(
+    host, device, mounted, tmp_path
+):
+    (mounted / "ledger").write_text("1 2 3")
+    run("umount", str(mounted))
+    before = bytes_of(device)
+    found = look(host, tmp_path)
+    assert (found.kind, found.fsck, found.entries) == ("ext4", Fsck.CLEAN, 2)
+    assert found.is_good
+    assert bytes_of(device) == before
+    assert not (tmp_path / "look").exists()
+    run("mount", device, str(mounted))
+
+
+def test_a_copy_of_a_mounted_file_system_is_not_called_damaged(host, device, mounted, tmp_path):
+    (mounted / "ledger").write_text("1 2 3")
+    run("sync")
+    copy = tmp_path / "copy"
+    copy.write_bytes(Path(device).read_bytes())
+    disk = Disk("copy", str(copy), SIZE, "")
+    (found,) = host.look_inside("", [disk], str(tmp_path / "look"), fsck=True, mount=True)
+    assert found.fsck in {Fsck.UNREPLAYED, Fsck.CLEAN}
+    assert found.is_good
+    assert found.entries == 2
+
+
+def test_a_damaged_file_system_is_told(host, device, tmp_path):
+    run("mkfs.ext4", "-q", device)
+    with open(device, "r+b") as file:
+        file.seek(4096)  # the group descriptors and the bitmaps behind them
+        file.write(b"\xff" * 2 * MIB)
+    found = look(host, tmp_path)
+    assert found.fsck is Fsck.DAMAGED
+    assert "e2fsck ended with status" in found.faults[0]
+
+
+def test_a_disk_without_a_file_system_is_left_out(host, tmp_path):
+    (disk,) = host.disks()
+    assert host.look_inside("", [disk], str(tmp_path / "look"), fsck=True, mount=True) == []
+
+
+def test_what_a_dead_run_left_mounted_is_unmounted(host, device, tmp_path):
+    run("mkfs.ext4", "-q", device)
+    directory = tmp_path / "look"
+    directory.mkdir()
+    run("mount", "-o", "ro", device, str(directory))
+    host.leave(str(directory))
+    assert not directory.exists()
+    host.leave(str(directory))
+
+
+@pytest.mark.skipif(not shutil.which("mkfs.xfs"), reason="needs xfsprogs")
+def test_an_xfs_in_an_image_file_is_checked_and_mounted_beside_its_original(host, tmp_path):
+    original, copy = tmp_path / "original.img", tmp_path / "copy.img"
+    with original.open("wb") as new:
+        new.truncate(320 * MIB)
+    run("mkfs.xfs", "-q", str(original))
+    mount_point = tmp_path / "original"
+    mount_point.mkdir()
+    run("mount", "-o", "loop", str(original), str(mount_point))
+    try:
+        (mount_point / "ledger").write_text("1 2 3")
+        run("sync")
+        run("cp", "--sparse=always", str(original), str(copy))
+        disk = Disk("copy", str(copy), 320 * MIB, "")
+        (found,) = host.look_inside("", [disk], str(tmp_path / "look"), fsck=True, mount=True)
+    finally:
+        run("umount", str(mount_point))
+    assert found.kind == "xfs"
+    assert found.fsck in {Fsck.UNREPLAYED, Fsck.CLEAN}
+    assert found.is_good, found.faults
+    assert found.entries is not None
