@@ -25,7 +25,7 @@ from blocks.image.map import Page
 from blocks.image.memory import keep_freed_memory
 from blocks.image.restore import Fetch, FrameReader, Piece, plan_fetches
 from blocks.store.base import Store
-from tasks.restoring import Journal, Restorer, bounded_pool, workers_for
+from tasks.restoring import Bookmark, Restorer, bounded_pool, workers_for
 from tasks.transfer import Pins, Progress, load_page
 
 READ_BACK_EXTENTS = 64
@@ -72,7 +72,7 @@ def restore_volume(
     store: Store,
     writer: Writer,
     *,
-    journal: Path | None,
+    bookmark: Path | None,
     stop: threading.Event,
     progress: Progress,
     allow_bad: bool = False,
@@ -87,7 +87,7 @@ def restore_volume(
         objects: of its restore point; they pin what is read.
         store: where from.
         writer: the disk, at least as large.
-        journal: a file that remembers what is done, so that another try after a kill goes on; what
+        bookmark: a file that remembers what is done, so that another try after a kill goes on; what
             it claims is read back and compared, never believed. Removed after success.
         stop: set it to stop between two reads.
         progress: polled by displays.
@@ -110,12 +110,12 @@ def restore_volume(
         )
     digester = digester_of(cipher)
     progress.begin(progress.label or image.disk, geometry.size_bytes)
-    done = Journal(journal, map_digest=image.map_digest, extent_count=geometry.extent_count)
+    done = Bookmark(bookmark, map_digest=image.map_digest, extent_count=geometry.extent_count)
     work = Restorer(
         FrameReader(geometry, digester, volume=image.uid, cipher=cipher),
         writer,
         pins=Pins(store, objects),
-        journal=done,
+        bookmark=done,
         stop=stop,
         progress=progress,
         allow_bad=allow_bad,
@@ -136,8 +136,8 @@ def restore_volume(
         done.close()
     if not work.bad and whole.digest().hex() != image.map_digest:
         raise CorruptData(f"{image.disk}: the digest over the whole device is not the map's")
-    if journal is not None and not work.bad:
-        journal.unlink(missing_ok=True)
+    if bookmark is not None and not work.bad:
+        bookmark.unlink(missing_ok=True)
     return Restored(
         image.size_bytes,
         work.read_bytes,

@@ -68,7 +68,7 @@ def restore_disk(
                 plan.point.objects,
                 source,
                 target,
-                journal=progress_file(plan.point.id, volume.uid, disk.uid or disk.path),
+                bookmark=progress_file(plan.point.id, volume.uid, disk.uid or disk.path),
                 stop=run.stop,
                 progress=progress,
                 allow_bad=allow_bad,

@@ -31,14 +31,14 @@ ZERO_EXTENTS = 1024
 READ_BACK_EXTENTS = 16
 
 
-class Journal:
+class Bookmark:
     """Which extents a restore has written, in a file that outlives the process.
 
     A claim in it is never believed: the extent is read back and its digest compared.
     """
 
     def __init__(self, path: Path | None, *, map_digest: str, extent_count: int) -> None:
-        """Open or begin a journal. One of another image is begun anew."""
+        """Open or begin a bookmark. One of another image is begun anew."""
         self._lock = threading.Lock()
         self._claims: list[tuple[int, int]] = []
         self._file = None
@@ -92,7 +92,7 @@ class Restorer:
         writer: Writer,
         *,
         pins: Pins,
-        journal: Journal,
+        bookmark: Bookmark,
         stop: threading.Event,
         progress: Progress,
         allow_bad: bool,
@@ -102,7 +102,7 @@ class Restorer:
         self._geometry: Geometry = reader.geometry
         self._writer = writer
         self._pins = pins
-        self._journal = journal
+        self._bookmark = bookmark
         self._stop = stop
         self._progress = progress
         self._allow_bad = allow_bad
@@ -140,7 +140,7 @@ class Restorer:
         self, pool: ThreadPoolExecutor, page: Page, page_first: int, actual: Digests
     ) -> Mask:
         """Read back what an earlier try claims, and keep what is right."""
-        claimed = self._journal.claimed(page_first, page.extent_count)
+        claimed = self._bookmark.claimed(page_first, page.extent_count)
         done = np.zeros_like(claimed)
 
         def look(first: int, count: int) -> None:
@@ -170,7 +170,7 @@ class Restorer:
         length = self._geometry.plain_bytes(start, count)
         self._writer.zero(start * self._geometry.extent_bytes, length)
         actual[first : first + count] = self._sieve.zero_digests(start, count)
-        self._journal.add([(start, count)])
+        self._bookmark.add([(start, count)])
         self._progress.add(length)
         with self._lock:
             self.written_bytes += length
@@ -198,7 +198,7 @@ class Restorer:
                 continue
             for extents in found:
                 self._write(extents, page_first, actual)
-            self._journal.add(piece.wanted)
+            self._bookmark.add(piece.wanted)
 
     def _prove(
         self, key: str, piece: Piece, data: memoryview, page: Page, page_first: int

@@ -311,7 +311,7 @@ def _get(
                 found.objects,
                 store,
                 writer,
-                journal=None,
+                bookmark=None,
                 stop=threading.Event(),
                 progress=progress,
                 verify_readback=verify,

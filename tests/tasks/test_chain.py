@@ -101,7 +101,7 @@ def test_every_point_of_ten_is_restored_in_random_order_onto_dirty_disks(seed):
                 objects,
                 store,
                 targets[disk],
-                journal=None,
+                bookmark=None,
                 stop=threading.Event(),
                 progress=Progress(),
             )

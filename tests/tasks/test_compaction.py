@@ -144,7 +144,7 @@ def restore(store, point):
         point.objects,
         store,
         target,
-        journal=None,
+        bookmark=None,
         stop=threading.Event(),
         progress=Progress(),
     )

@@ -84,7 +84,7 @@ def capture(data, store, folder, parent=None, how=SMALL, disk=None):
     return (image, captured.objects), captured
 
 
-def restore(taken, store, *, dirty=b"\xaa", journal=None, **how):
+def restore(taken, store, *, dirty=b"\xaa", bookmark=None, **how):
     image, objects = taken
     target = Disk(dirty * image.size_bytes)
     done = restore_volume(
@@ -92,7 +92,7 @@ def restore(taken, store, *, dirty=b"\xaa", journal=None, **how):
         objects,
         store,
         target,
-        journal=journal,
+        bookmark=bookmark,
         stop=threading.Event(),
         progress=Progress(),
         **how,
@@ -221,7 +221,7 @@ def test_a_restore_goes_on_where_it_was_killed(tmp_path):
     store = MemoryStore()
     (image, objects), _ = capture(data, store, "RG/1/")
     target = Disk(b"\xaa" * len(data))
-    journal = tmp_path / "journal"
+    bookmark = tmp_path / "bookmark"
     full, half = target.write, []
 
     def until_half(offset, piece):
@@ -231,16 +231,16 @@ def test_a_restore_goes_on_where_it_was_killed(tmp_path):
         full(offset, piece)
 
     target.write = until_half
-    common = {"journal": journal, "stop": threading.Event(), "progress": Progress(), "workers": 1}
+    common = {"bookmark": bookmark, "stop": threading.Event(), "progress": Progress(), "workers": 1}
     with pytest.raises(FlashvaultError, match="killed"):
         restore_volume(image, objects, store, target, **common)
     target.write = full
-    target.data[half[0]] ^= 1  # what the journal claims is not believed
+    target.data[half[0]] ^= 1  # what the bookmark claims is not believed
     done = restore_volume(image, objects, store, target, **common)
     assert bytes(target.data) == data
     assert done.skipped_bytes >= (len(half) - 2) * 4 * EXTENT
     assert done.read_bytes < image.stored_bytes
-    assert not journal.exists()
+    assert not bookmark.exists()
 
 
 def test_a_parent_of_another_size_makes_a_full_and_says_why():
