@@ -414,7 +414,9 @@ class _SshStream(Closing):
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            self._channel.close()
+            # On a connection that just broke even the goodbye fails; it must not hide why.
+            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+                self._channel.close()
             self._runner.give_back(self.link)
 
     def _drain(self, receive: Callable[[int], bytes]) -> bytes:

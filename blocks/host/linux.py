@@ -353,10 +353,13 @@ def read_command(path: str, offset: int, length: int) -> str:
 
 
 def write_command(path: str, offset: int) -> str:
-    """Spell a dd (GNU) that writes its input from an offset on and waits for the disk."""
+    """Spell a dd (GNU) that writes its input from an offset on and waits for the disk.
+
+    `nocache` lets the disk begin with the first bytes, so that little is left to wait for.
+    """
     return (
         f"LC_ALL=C dd of={shlex.quote(path)} bs={MIB} seek={offset}"
-        " iflag=fullblock oflag=seek_bytes conv=notrunc,fsync status=none"
+        " iflag=fullblock oflag=seek_bytes,nocache conv=notrunc,fsync status=none"
     )
 
 
@@ -364,7 +367,7 @@ def zero_command(path: str, offset: int, length: int) -> str:
     """Spell a dd (GNU) that writes zeros over a range and waits for the disk."""
     return (
         f"LC_ALL=C dd if=/dev/zero of={shlex.quote(path)} bs={MIB} seek={offset} count={length}"
-        " iflag=count_bytes,fullblock oflag=seek_bytes conv=notrunc,fsync status=none"
+        " iflag=count_bytes,fullblock oflag=seek_bytes,nocache conv=notrunc,fsync status=none"
     )
 
 

@@ -17,12 +17,15 @@ from blocks.errors import FlashvaultError, HostError, ShortRead
 from blocks.host.base import Buffer
 from blocks.host.compare import RemoteComparison, start_comparison
 from blocks.runner import Completed, InStream, OutStream, Runner
-from blocks.units import MIB
+from blocks.units import GIB, MIB
 
 log = logging.getLogger(__name__)
 
 FIRST_RUN_BYTES = 64 * MIB
 MAX_RUN_BYTES = 512 * MIB
+# Ending a write waits for the disk, so such commands are longer; none may wear out a connection
+# (`blocks.ssh`), whatever the size of the disk.
+MAX_WRITE_RUN_BYTES = 4 * GIB
 GROWTH = 8
 MAX_RUNS = 3
 # How far ahead of a stream a read may be and still wait a moment for the reads in between.
@@ -315,7 +318,15 @@ class RemoteWriter(RemoteReader):
         self._check_range(offset, len(view))
         self._settle(offset, len(view))
         with self._remembered():
-            self._claim_write(offset, len(view)).write(offset, view)
+            run, is_last = self._claim_write(offset, len(view))
+            try:
+                run.write(offset, view)
+            except BaseException:
+                if is_last:
+                    run.close()
+                raise
+        if is_last:
+            self._finish([run])
 
     def zero(self, offset: int, length: int) -> None:
         """Write zeros; long ranges are made on the node itself."""
@@ -390,7 +401,8 @@ class RemoteWriter(RemoteReader):
                 f"not the {offset + length} this write needs"
             )
 
-    def _claim_write(self, offset: int, length: int) -> _WriteRun:
+    def _claim_write(self, offset: int, length: int) -> tuple[_WriteRun, bool]:
+        """Find or start the run that takes this range; say whether the run ends with it."""
         retired = None
         with self._write_lock:
             run = self._find_write(offset)
@@ -409,10 +421,13 @@ class RemoteWriter(RemoteReader):
                 run = _WriteRun(stream, self._path, offset)
                 self._write_runs.append(run)
             run.claimed += length
+            is_last = run.claimed - run.start >= MAX_WRITE_RUN_BYTES
+            if is_last:
+                self._write_runs.remove(run)
             self._write_lock.notify_all()
         if retired is not None:
             self._finish([retired])
-        return run
+        return run, is_last
 
     def _find_write(self, offset: int) -> _WriteRun | None:
         return next((run for run in self._write_runs if run.claimed == offset), None)

@@ -111,6 +111,17 @@ def test_a_connection_dropped_during_a_command_is_unreachable_and_not_sent_again
     assert machine.lines == ["hang"]
 
 
+def test_a_goodbye_that_fails_hides_no_error_and_frees_the_channel(runner, monkeypatch):
+    stream = runner.stream_out("hang")
+
+    def break_now():
+        raise EOFError
+
+    monkeypatch.setattr(stream._channel, "close", break_now)
+    stream.close()
+    assert stream.link.channel_count == 0
+
+
 def test_silence_ends_at_the_deadline(runner):
     started = time.monotonic()
     with pytest.raises(Unreachable, match="no answer"):

@@ -246,20 +246,21 @@ def test_3_gib_are_written_identical(runner, block, tmp_path, capsys):
         file.truncate(SIZE)
     target = Disk(name="target", path=str(path), size_bytes=SIZE, uid="")
     writer = LinuxHost("node", runner).open_write(target)
-    digest = hashlib.blake2b()
+    data = bytearray(block)
     started = time.monotonic()
     for offset in range(0, SIZE, PIECE):
-        data = bytearray(block)
         data[:8] = offset.to_bytes(8, "big")
-        digest.update(data)
         writer.write(offset, data)
     writer.flush()
     rate = SIZE / (time.monotonic() - started) / 1e6
     writer.close()
     with capsys.disabled():
-        print(f"\n3 GiB written over SSH at {rate:.0f} MB/s, digests and fsync included")  # noqa: T201
+        print(f"\n3 GiB written over SSH at {rate:.0f} MB/s, fsync included")  # noqa: T201
     with path.open("rb") as file:
-        assert hashlib.file_digest(file, "blake2b").digest() == digest.digest()
+        for offset in range(0, SIZE, PIECE):
+            data[:8] = offset.to_bytes(8, "big")
+            assert file.read(PIECE) == data, offset
+        assert file.read() == b""
     path.unlink()
 
 

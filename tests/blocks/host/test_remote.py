@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.errors import HostError, RemoteError, ShortRead
-from blocks.host import aix, linux
+from blocks.host import aix, linux, remote
 from blocks.host.remote import RemoteReader, RemoteWriter
 from blocks.runner import LocalRunner
 from blocks.units import KIB, MIB
@@ -147,6 +147,51 @@ def test_writes_in_any_order_arrive(path, platform):
     disk.flush()
     disk.close()
     assert path.read_bytes() == wanted
+
+
+class Counting(LocalRunner):
+    """Remembers the commands that took input."""
+
+    def __init__(self):
+        self.lines = []
+
+    def stream_in(self, command, *, timeout_s=60.0):
+        self.lines.append(command)
+        return super().stream_in(command, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_long_write_is_cut_into_commands(path, platform, monkeypatch, threads):
+    """Else a disk of more than 48 GiB would wear out the connection in one command."""
+    monkeypatch.setattr(remote, "MAX_WRITE_RUN_BYTES", 2 * MIB)
+    disk = writer(path, platform)
+    disk._runner = Counting()
+    made = random.Random(8).randbytes(SIZE)
+    pieces = range(0, SIZE, 512 * KIB)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda at: disk.write(at, made[at : at + 512 * KIB]), pieces))
+    disk.flush()
+    disk.close()
+    assert path.read_bytes() == made
+    assert len(disk._runner.lines) >= SIZE // (2 * MIB)
+
+
+def test_a_command_cut_off_a_long_write_that_fails_is_told(path, monkeypatch):
+    monkeypatch.setattr(remote, "MAX_WRITE_RUN_BYTES", 2 * MIB)
+    disk = RemoteWriter(
+        LocalRunner(),
+        str(path),
+        SIZE,
+        read_command=linux.read_command,
+        write_command=lambda path, offset: "cat >/dev/null; echo 'no space' >&2; exit 1",
+        zero_command=linux.zero_command,
+    )
+    disk.write(0, bytes(MIB))
+    with pytest.raises(HostError, match="no space"):
+        disk.write(MIB, bytes(MIB))
+    with pytest.raises(HostError, match="no space"):
+        disk.flush()
+    disk.close()
 
 
 def test_zeros_and_data_lie_where_they_were_put(path, content, platform):
