@@ -69,7 +69,7 @@ def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) 
         if decision.is_skip:
             return ended(skipped(profile, decision.reason))
         with places(profile, asked.storage_names, asked.bucket_name):
-            seen = preflight(run, wanted, asked)
+            seen = preflight(run, wanted, asked, decision)
             decision = claim(run, wanted, asked, decision)
             snapshot = take_snapshot(run, wanted, asked, seen)
             outcomes = [

@@ -18,6 +18,7 @@ from tasks.protection import profile_store, writing_cipher
 from tasks.run import Run
 from tasks.snapshot import Snapshot
 from tasks.steps import run_log, step
+from tasks.target_location import staging
 from tasks.transfer import Progress
 
 
@@ -67,7 +68,7 @@ def capture(
     progress = Progress(label=f"capture {disk_name}", total_bytes=pair.source.size_bytes)
     reader = host(wanted, seen.reader).open_read(snapshot.targets[pair.source.uid])
     try:
-        with published(progress):
+        with published(progress), staging(run, profile, pair.source.name) as place:
             captured = capture_volume(
                 reader,
                 profile_store(wanted, profile),
@@ -84,6 +85,7 @@ def capture(
                 settings=replace(how, labels=labels.as_header()),
                 stop=run.stop,
                 progress=progress,
+                staging=place,
             )
     finally:
         reader.close()

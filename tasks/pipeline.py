@@ -34,6 +34,7 @@ from blocks.image.memory import keep_freed_memory
 from blocks.image.segments import Part
 from blocks.store.base import Store
 from blocks.units import GIB, KIB, MIB
+from tasks.staging import Staging
 from tasks.transfer import Progress, Uploader, load_page
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ def capture_volume(
     settings: CaptureSettings,
     stop: threading.Event,
     progress: Progress,
+    staging: Staging | None = None,
 ) -> Captured:
     """Store a volume: in full, or what differs from the parent.
 
@@ -123,6 +125,7 @@ def capture_volume(
         settings: how.
         stop: set it to stop between two batches.
         progress: polled by displays.
+        staging: where the image waits until it is whole; None uploads while reading.
 
     Raises:
         Stopped: as asked; what is uploaded stays for another try.
@@ -137,12 +140,22 @@ def capture_volume(
         if warning:
             log.warning("captured in full volume=%s because %s", uid, warning)
             parent = None
-    if settings.cipher is not None:
+    subject = {
+        "folder": folder,
+        "asked": name,
+        "volume": uid,
+        "size_bytes": geometry.size_bytes,
+        "parent": parent[0].map_digest if parent else None,
+    }
+    staged = staging.name_of(subject) if staging else ""
+    if staged:
+        name = staged
+    elif settings.cipher is not None:
         name = _unused_name(store, folder, name)
     progress.begin(name, geometry.size_bytes)
     plan = _plan(geometry, folder, name, uid, parent is None, settings)
     node = None
-    if isinstance(reader, ComparingReader) and reader.can_compare():
+    if not staged and isinstance(reader, ComparingReader) and reader.can_compare():
         node = NodeCompare(reader, geometry, plan.frame_extents)
         plan = replace(plan, notes_node=True)
     parent_pages = _PageReader(parent[0].pages, store, settings.cipher) if parent else None
@@ -154,6 +167,7 @@ def capture_volume(
         node=node,
         on_read=progress.add,
     )
+    outputs = staging.outputs(capture, {**subject, "name": name}) if staging else capture.outputs()
     # Parts are for objects that are new; encrypted ones never repeat, so they are not compared.
     with Uploader(
         store,
@@ -161,10 +175,10 @@ def capture_volume(
         uploads=settings.uploads,
         give_back=capture.buffers.give_back,
         progress=progress,
-        can_resume=settings.cipher is None,
+        can_resume=settings.cipher is None or staging is not None,
     ) as uploader:
         shelf = _Pages(parent[0].pages if parent else (), uploader, plan, settings.cipher)
-        for output in capture.outputs():
+        for output in outputs:
             if isinstance(output, Part):
                 uploader.put(output)
             else:

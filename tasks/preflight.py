@@ -10,12 +10,14 @@ from blocks.host.base import Disk
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.svc.flashcopy import FlashCopyGroup
 from blocks.svc.model import Volume
+from tasks.decide import Decision
 from tasks.open import array, host
 from tasks.owner import Owner, find_owner
 from tasks.protection import check_store, profile_store, writing_cipher
 from tasks.run import Run
 from tasks.snapshot_source import snapshot_source
 from tasks.steps import CONTROL_S, run_log, step
+from tasks.target_location import check_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ class Seen:
 
 
 @step(name="preflight-{profile.name}", tags={"preflight"}, timeout_s=CONTROL_S)
-def preflight(run: Run, wanted: Configuration, profile: BackupProfile) -> Seen:
-    """Check array, hosts and bucket.
+def preflight(run: Run, wanted: Configuration, profile: BackupProfile, decision: Decision) -> Seen:
+    """Check array, hosts, bucket, and the room for staged images.
 
     Raises:
         ConfigError: the group, the mappings, or the disks do not fit the profile.
         DiskMissing: the reading host does not see a target.
+        Refused: the store cannot do what is asked, or TARGET_LOCATION has too little room.
     """
     run.check()
     with ThreadPoolExecutor(4, thread_name_prefix="preflight") as pool:
@@ -73,6 +76,7 @@ def preflight(run: Run, wanted: Configuration, profile: BackupProfile) -> Seen:
         volume_groups=volume_groups,
     )
     check_pairs(profile, seen)
+    check_room(profile, decision, sum(pair.source.size_bytes for pair in pairs))
     run_log().info(
         "preflight of %s: %d volumes on %s, owner %s, reader %s",
         profile.name,

@@ -7,11 +7,13 @@ from tasks.inside import LOOKING, leave_looking
 from tasks.publish import CLAIMED, withdraw
 from tasks.run import Undo
 from tasks.snapshot import FROZEN, PREPARED, thaw, unprepare
+from tasks.target_location import STAGED, remove_staged
 
 UNDO: dict[str, Undo] = {
     CLAIMED: withdraw,
     PREPARED: unprepare,
     FROZEN: thaw,
+    STAGED: remove_staged,
     SCRATCH: remove_scratch,
     IMPORTED: release_imported,
     LOOKING: leave_looking,

@@ -471,7 +471,7 @@ class Capture:
         piece = bytes(min(plain, self._plan.frame_extents * self._plan.geometry.extent_bytes))
         while plain:
             if segment.needs_buffer:
-                segment.lend(self._part_buffer())
+                segment.lend(self.part_buffer())
             length = min(plain, len(piece))
             segment.place_plain(piece[:length])
             plain -= length
@@ -494,7 +494,7 @@ class Capture:
             )
             self._segment_index = index
         if self._segment.needs_buffer:
-            self._segment.lend(self._part_buffer())
+            self._segment.lend(self.part_buffer())
         return self._segment
 
     def _end_segment(self, *, flush: bool = True) -> Iterator[Part]:
@@ -504,13 +504,18 @@ class Capture:
             return
         segment, self._segment = self._segment, None
         if segment.needs_buffer:
-            segment.lend(self._part_buffer())
+            segment.lend(self.part_buffer())
         self._sealers.pop(self._segment_index, None)
         part = segment.finish()
         self.counts.object_keys.append(segment.key)
         yield self._count(part)
 
-    def _part_buffer(self) -> bytearray:
+    def part_buffer(self) -> bytearray:
+        """Return a free part buffer, of any length; waits until one is given back.
+
+        Raises:
+            Stopped: as asked.
+        """
         while True:
             if self._stop.is_set():
                 raise Stopped("stopped as asked")
