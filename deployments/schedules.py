@@ -7,7 +7,7 @@ for on the next. Frequencies that are no whole days become intervals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -114,7 +114,7 @@ def _cloud(profile: BackupProfile) -> list[Wanted]:
             profile,
             "verify",
             "flows.verify.verify",
-            f"Reads back what is stored of {name}: its structure daily, a sample on Sundays.",
+            f"Reads back what is stored of {name}: its structure daily, {_all_of_it(profile)}.",
             group,
             _verify_ticks(profile),
         ),
@@ -215,16 +215,16 @@ def incremental_ticks(profile: BackupProfile) -> tuple[Tick, ...]:
 
 def _verify_ticks(profile: BackupProfile) -> tuple[Tick, ...]:
     daily = _daily("structure", profile, after=timedelta(hours=8))
-    weekly = _daily("sample", profile, after=timedelta(hours=10))
-    return (
-        daily,
-        Tick(
-            "sample",
-            zone=weekly.zone,
-            cron=weekly.cron.replace("* * *", "* * 0"),
-            parameters={"deep": True, "sample": 10},
-        ),
-    )
+    if not profile.verify_days:
+        return (daily,)
+    rolling = _daily("rolling", profile, after=timedelta(hours=10))
+    parameters = {"deep": True, "within_days": profile.verify_days}
+    return (daily, replace(rolling, parameters=parameters))
+
+
+def _all_of_it(profile: BackupProfile) -> str:
+    days = profile.verify_days
+    return f"every frame within {days} days" if days else "no frames (VERIFY_DAYS=0)"
 
 
 def _daily(slug: str, profile: BackupProfile, after: timedelta = timedelta()) -> Tick:

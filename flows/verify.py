@@ -1,21 +1,26 @@
-"""Look whether what is stored can be restored: structure, or every frame.
+"""Look whether what is stored can be restored: structure, every frame, or the frames that are due.
 
 points → every volume of each, side by side → report, marks, alarm
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 
 from blocks.catalog import shelf
+from blocks.catalog.point import RestorePoint
+from blocks.errors import ConfigError
+from blocks.store.base import Store
 from flows.endings import Ending, ended
 from tasks.limits import places
 from tasks.plan import Asked, configured, open_source
 from tasks.protection import reading_ciphers
 from tasks.results import results_of
-from tasks.run import run_of
+from tasks.rolling import Ciphers, images_by_volume, read_slice, remember, remember_all, slice_of
+from tasks.run import Run, run_of
 from tasks.steps import side_by_side
 from tasks.undo import UNDO
 from tasks.verify import (
@@ -38,6 +43,7 @@ def verify(
     point: str = "",
     deep: bool = False,
     sample: float | None = None,
+    within_days: int = 0,
     bucket: str = "",
 ) -> Any:
     """Verify restore points of a resource group.
@@ -47,8 +53,16 @@ def verify(
         point: id of one restore point; all if not given.
         deep: read and decode every frame, not only ask for every object.
         sample: with `deep`, only so many percent of the frames, chosen anew each time.
+        within_days: with `deep`, only what is due so that daily runs read every frame once in so
+            many days; each frame once, however many points share it.
         bucket: a URL such as s3://bucket/prefix: no configuration is needed then.
     """
+    if within_days and (point or sample is not None or not deep):
+        raise ConfigError(
+            "within_days goes with deep, and neither with a point nor with a sample",
+            hint="flashvault verify RG1 --within 30",
+        )
+    began = datetime.now(UTC)
     asked = Asked(group, {}, bucket=bucket)
     source = open_source(configured(asked), asked)
     with run_of(group, "verify", UNDO) as run, places(group):
@@ -56,16 +70,23 @@ def verify(
         if point:
             found = [shelf.find_point(found, point_id=point)]
         ciphers = reading_ciphers(asked, source, found, metadata_only=not deep)
-        outcomes = [
-            verify_image.submit(run, each, volume, source, deep, sample, ciphers[each.id])
-            for each in found
-            for volume in each.volumes
-        ]
-        looked = results_of(run, outcomes)
-        depth = "deep" if deep and sample is None else f"{sample} % deep" if deep else "structure"
-        document = verified_document(group, found, looked, depth)
-        mark(source, group, looked)
+        if within_days:
+            document = verify_slice(run, source, found, ciphers, within_days)
+        else:
+            is_whole = deep and sample is None
+            depth = "deep" if is_whole else f"{sample} % deep" if deep else "structure"
+            outcomes = [
+                verify_image.submit(run, each, volume, source, deep, sample, ciphers[each.id])
+                for each in found
+                for volume in each.volumes
+            ]
+            looked = results_of(run, outcomes)
+            document = verified_document(group, found, looked, depth)
+            mark(source, group, looked, [each.id for each in found] if is_whole else ())
+            if is_whole and not point:
+                remember_all(source, run, found, looked, began)
     report_verify(document)
+    depth = document["depth"]
     damaged = len(document["damaged_points"])
     return ended(
         Ending(
@@ -78,3 +99,21 @@ def verify(
             markdown=verified_markdown(document),
         )
     )
+
+
+def verify_slice(
+    run: Run, source: Store, found: list[RestorePoint], ciphers: Ciphers, within_days: int
+) -> dict[str, Any]:
+    """Read what is due of every volume, side by side, and write down that it was read."""
+    now = datetime.now(UTC)
+    chosen = slice_of(source, run.group, found, now, within_days)
+    outcomes = [
+        read_slice.submit(run, uid, images, chosen.due, source, ciphers)
+        for uid, images in images_by_volume(found).items()
+    ]
+    read = results_of(run, outcomes)
+    looked = [row for volume in read for row in volume.looked]
+    mark(source, run.group, looked)
+    covered = remember(source, run, chosen, read, now, within_days)
+    depth = f"{len(chosen.due)} objects that were due, deep"
+    return verified_document(run.group, found, looked, depth, covered)

@@ -15,10 +15,13 @@ from typing import Any
 from blocks.catalog import shelf
 from blocks.catalog.claims import read_intents
 from blocks.catalog.document import each
+from blocks.catalog.marks import read_damage
 from blocks.catalog.owner import is_alive
+from blocks.catalog.readings import proven_since, read_readings
 from blocks.errors import FlashvaultError
 from blocks.policy.overview import Drill, Overview, Remote, overview, remote_overview, unread
 from blocks.policy.replication import Condition
+from blocks.policy.rolling import Coverage, coverage
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.store.base import Store
 from blocks.units import format_duration, format_size, slug
@@ -111,12 +114,30 @@ def _read(
     try:
         found = shelf.read_shelf(store, group)
         running = _running(store, group)
+        covered = _coverage(store, group, found, profile, now)
     except FlashvaultError as error:
         log.warning("%s cannot be read: %s", group, error)
         return unread(group, profile, str(error))
     return overview(
-        group, profile, found, now, running=running, remote=remote, drill=last_drill(group)
+        group,
+        profile,
+        found,
+        now,
+        running=running,
+        remote=remote,
+        drill=last_drill(group),
+        coverage=covered,
     )
+
+
+def _coverage(
+    store: Store, group: str, found: shelf.Shelf, profile: BackupProfile | None, now: datetime
+) -> Coverage:
+    points = [entry.point for entry in found.points if entry.trashed_at is None]
+    since = proven_since(points, read_readings(store, group), now)
+    is_damaged = any(entry.is_damaged for entry in found.points)
+    bad = {mark.key for mark in read_damage(store, group)} if is_damaged else set()
+    return coverage(since, bad & since.keys(), now, profile.verify_days if profile else 0)
 
 
 def _running(store: Store, group: str) -> str:
@@ -196,6 +217,15 @@ def document(row: Overview) -> dict[str, Any]:
         }
         if row.remote
         else None,
+        "verified": {
+            "complete": row.coverage.is_complete,
+            "within_days": row.coverage.within_days or None,
+            "oldest_at": _moment(row.coverage.oldest_at),
+            "objects": row.coverage.objects,
+            "late": row.coverage.late,
+        }
+        if row.coverage
+        else None,
         "drill": {
             "at": _moment(row.drill.at),
             "restore_point": row.drill.restore_point,
@@ -208,7 +238,7 @@ def document(row: Overview) -> dict[str, Any]:
 
 HEADINGS = (
     *("group", "state", "last good", "age", "kind", "size", "points", "stored"),
-    *("next due", "remote", "last drill", "now", "note"),
+    *("next due", "verified", "remote", "last drill", "now", "note"),
 )
 
 
@@ -231,6 +261,11 @@ def cells(row: Overview) -> dict[str, str]:
     if row.remote is not None:
         since = f" since {row.remote.since:%Y-%m-%d %H:%M}" if row.remote.since else ""
         cells["remote"] = f"{row.remote.condition}{since}"
+    if row.coverage is not None and row.coverage.oldest_at is not None:
+        within = f" within {row.coverage.within_days} d" if row.coverage.within_days else ""
+        said = "yes" if row.coverage.is_complete else f"no, {row.coverage.late} late"
+        oldest = f"oldest proof {row.coverage.oldest_at:%Y-%m-%d}"
+        cells["verified"] = f"{said}{within}, {oldest}" if within else oldest
     if row.drill is not None:
         took = format_duration(row.drill.rto_s)
         cells["last drill"] = f"{row.drill.at:%Y-%m-%d}, {took}"

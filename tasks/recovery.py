@@ -127,7 +127,7 @@ def restore_volume(
                 first, _ = geometry.page(index)
                 wanted = np.ones(page.extent_count, dtype=np.bool_)
                 digests, futures = work.restore_page(pool, page, first, wanted)
-                _all(futures, stop)
+                wait_all(futures, stop)
                 whole.update(np.ascontiguousarray(digests).reshape(-1).data)
             writer.flush()
             if verify_readback:
@@ -179,7 +179,7 @@ def verify_volume(
     keep_freed_memory()
     progress.begin(progress.label or image.disk, image.size_bytes)
     with bounded_pool(workers_for(workers)) as pool:
-        looker = _Looker(image, objects, store, stop, progress, cipher)
+        looker = Looker(image, objects, store, stop, progress, cipher)
         looker.look_at_pages(pool, deep=deep, sample=sample)
     return Verified(looker.checked_objects, looker.checked_extents, tuple(looker.damaged))
 
@@ -226,7 +226,7 @@ def digester_of(cipher: Cipher | None) -> Digester:
     return Digester() if cipher is None else Digester("blake3-keyed", cipher.digest_key)
 
 
-class _Looker:
+class Looker:
     """Verifies one volume, page by page."""
 
     def __init__(
@@ -255,31 +255,37 @@ class _Looker:
         self.damaged: list[Damaged] = []
 
     def look_at_pages(self, pool: ThreadPoolExecutor, *, deep: bool, sample: float | None) -> None:
+        """Look at the whole volume."""
         dice = random.Random()  # noqa: S311 - which frames a sample reads need not be secret
         whole = self._digester.new()
         is_complete = True
         for index, ref in enumerate(self._image.pages):
             if self._stop.is_set():
                 raise Stopped("stopped as asked")
-            page = self._page(ref)
+            page = self.page(ref)
             if page is None:
                 is_complete = False
                 continue
             whole.update(np.ascontiguousarray(page.digests).reshape(-1).data)
             first, _ = self._geometry.page(index)
-            futures = [pool.submit(self._head, key) for key in set(page.objects) - self._asked]
+            futures = [pool.submit(self.head, key) for key in set(page.objects) - self._asked]
             self._asked.update(page.objects)
             fetches = plan_fetches(page, first) if deep else []
             if sample is not None:
                 fetches = [fetch for fetch in fetches if dice.random() * 100 < sample]
-            futures += [pool.submit(self._read, fetch, page, first) for fetch in fetches]
-            _all(futures, self._stop)
+            futures += [pool.submit(self.read, fetch, page, first) for fetch in fetches]
+            wait_all(futures, self._stop)
             if not deep:
                 self._progress.add(self._geometry.plain_bytes(first, page.extent_count))
         if is_complete and whole.digest().hex() != self._image.map_digest:
             self._note("map", 0, 0, "the pages together are not the map of the restore point")
 
-    def _page(self, ref: PageRef) -> Page | None:
+    def first_extent(self, index: int) -> int:
+        """Return the first extent of a page."""
+        return self._geometry.page(index)[0]
+
+    def page(self, ref: PageRef) -> Page | None:
+        """Read a page of the map, or note that it is damaged."""
         try:
             page = load_page(self._store, ref, self._cipher)
         except (CorruptData, ObjectMissing, ObjectChanged) as error:
@@ -288,7 +294,8 @@ class _Looker:
         self.checked_objects += 1
         return page
 
-    def _head(self, key: str) -> None:
+    def head(self, key: str) -> None:
+        """Ask for an object: is it the one that was stored?"""
         recorded = self._objects.get(key)
         if recorded is None:
             self._note(key, 0, 0, "the restore point does not list it")
@@ -304,7 +311,8 @@ class _Looker:
         with self._lock:
             self.checked_objects += 1
 
-    def _read(self, fetch: Fetch, page: Page, page_first: int) -> None:
+    def read(self, fetch: Fetch, page: Page, page_first: int) -> None:
+        """Read some frames and compare them with the map."""
         if self._stop.is_set():
             raise Stopped("stopped as asked")
         for piece in fetch.pieces:
@@ -393,7 +401,7 @@ def _overlay(plain: bytearray, place: int, data: memoryview, _count: int) -> Non
     plain[begin:end] = data[begin - place : end - place]
 
 
-def _all(futures: Sequence[Future[None]], stop: threading.Event) -> None:
+def wait_all(futures: Sequence[Future[None]], stop: threading.Event) -> None:
     """Wait for all; the first error stops the others from beginning."""
     for future in futures:
         try:

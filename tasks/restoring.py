@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -280,9 +279,3 @@ def bounded_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 def workers_for(count: int | None) -> int:
     """Threads that fetch, decode and write: they mostly wait for network and disk."""
     return count or max(4, 2 * (os.cpu_count() or 1))
-
-
-def wait_all(waiting: deque[Future[None]]) -> None:
-    """Wait for all, raising the first error."""
-    while waiting:
-        waiting.popleft().result()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from blocks.catalog.marks import mark_damaged
+from blocks.catalog.marks import clear_damage, mark_damaged, read_damage
 from blocks.catalog.point import PointId, RestorePoint, VolumeImage
 from blocks.image.cipher import Cipher
+from blocks.policy.rolling import Coverage
 from blocks.store.base import Store
 from blocks.units import format_size, slug
 from tasks import reports
@@ -60,21 +61,48 @@ def verify_image(
     return VerifiedVolume(point.id, volume.disk, volume.size_bytes, found)
 
 
-def mark(source: Store, group: str, looked: Sequence[VerifiedVolume]) -> None:
-    """Mark what is damaged: the next backup stores it again from the source."""
+def mark(
+    source: Store, group: str, looked: Sequence[VerifiedVolume], read_whole: Sequence[str] = ()
+) -> None:
+    """Mark what is damaged: the next backup stores it again from the source.
+
+    What was found before stays marked beside what is found now: a sample sees a part of it only.
+
+    Args:
+        source: the bucket.
+        group: the resource group.
+        looked: what was looked at.
+        read_whole: points of which every byte was read: marks on them that are not found any more
+            are taken away.
+    """
     now = datetime.now(UTC)
+    ranges: dict[tuple[PointId, str], set[tuple[int, int]]] = defaultdict(set)
     for volume in looked:
-        ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for damage in volume.found.damaged:
-            ranges[damage.key].append((damage.offset, damage.length))
-        for key, where in ranges.items():
-            mark_damaged(source, group, PointId(volume.point), key, where, now)
+            ranges[PointId(volume.point), damage.key].add((damage.offset, damage.length))
+    known = read_damage(source, group) if ranges or read_whole else ()
+    before = {(mark.point_id, mark.key): mark for mark in known}
+    for (point, key), where in ranges.items():
+        if (point, key) in before:
+            where |= set(before[point, key].ranges)
+        mark_damaged(source, group, point, key, sorted(where), now)
+    healed: dict[PointId, list[str]] = defaultdict(list)
+    for point, key in before:
+        if point in read_whole and (point, key) not in ranges:
+            healed[point].append(key)
+    for point, keys in healed.items():
+        run_log().warning("restore point %s is whole again: its marks are taken away", point)
+        clear_damage(source, group, point, keys)
 
 
 def verified_document(
-    group: str, points: Sequence[RestorePoint], looked: Sequence[VerifiedVolume], depth: str
+    group: str,
+    points: Sequence[RestorePoint],
+    looked: Sequence[VerifiedVolume],
+    depth: str,
+    covered: Coverage | None = None,
 ) -> dict[str, Any]:
-    """Return what was looked at and what is wrong."""
+    """Return what was looked at, what is wrong, and how far everything has been read back."""
     damaged = sorted({volume.point for volume in looked if volume.found.damaged})
     return {
         "group": group,
@@ -92,6 +120,18 @@ def verified_document(
             }
             for volume in looked
         ],
+        "coverage": coverage_document(covered) if covered else None,
+    }
+
+
+def coverage_document(covered: Coverage) -> dict[str, Any]:
+    """Return how far everything has been read back, as JSON shows it."""
+    return {
+        "within_days": covered.within_days,
+        "complete": covered.is_complete,
+        "objects": covered.objects,
+        "late": covered.late,
+        "oldest_at": covered.oldest_at.isoformat(timespec="seconds") if covered.oldest_at else None,
     }
 
 
@@ -125,4 +165,11 @@ def verified_markdown(document: dict[str, Any]) -> str:
         f"| {'; '.join(row['damaged'][:3]) or 'none'} |"
         for row in document["volumes"]
     ]
+    if covered := document["coverage"]:
+        said = "yes" if covered["complete"] else f"**no, {covered['late']} objects are not**"
+        lines += [
+            "",
+            f"Everything proven within {covered['within_days']} days: {said}"
+            f" ({covered['objects']} objects, the oldest proof is of {covered['oldest_at']}).",
+        ]
     return "\n".join(lines)

@@ -114,7 +114,7 @@ class RestorePoint(_Document):
         return sum(volume.stored_bytes for volume in self.volumes)
 
 
-CONTROL_FOLDERS = frozenset({"points", "claims", "marks", "keys", "keyring", "probe"})
+CONTROL_FOLDERS = frozenset({"points", "claims", "marks", "keys", "keyring", "probe", "readings"})
 """First folders of a bucket that hold the tool's own records, so no group can have such a name."""
 
 

@@ -51,6 +51,9 @@ class _Past:
     last: RestorePoint | None
     parent: RestorePoint | None
     unfit: str
+    is_damaged: bool = False
+    """There are points, and no full is left that can be believed."""
+
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -108,6 +111,10 @@ def _instead_of_incremental(
     where, age = _full_timing(profile, past, now, percent)
     at = f"{profile.schedule:%H:%M}"
     if mode == "incremental":
+        if past.last_full is None and past.is_damaged:
+            # Waiting for the full's time would leave the group without anything to restore.
+            warning = f"a full backup instead of an incremental: {past.unfit}"
+            return Decision(Kind.FULL, past.unfit, warnings=(*past.warnings, warning))
         if past.last_full is None:
             by_clock = profile.backup_frequency is not None and not profile.backup_frequency % DAY
             return _skip("waits for the first full backup" + f" at {at}" * by_clock, past)
@@ -142,7 +149,10 @@ def _look_back(
         if point.taken_at <= now + CLOCK_SLACK and point.id not in distrusted
     ]
     fulls = [point for point in believed if point.kind is Kind.FULL]
+    is_damaged = not fulls and any(point.id in distrusted for point in ordered)
     unfit, parent = "there is no restore point to build on", None
+    if is_damaged:
+        unfit = "what is stored is damaged"
     if believed:
         unfit = _unfit(believed[-1], profile)
         parent = None if unfit else believed[-1]
@@ -151,6 +161,7 @@ def _look_back(
         last=believed[-1] if believed else None,
         parent=parent,
         unfit=unfit,
+        is_damaged=is_damaged,
         warnings=warnings,
     )
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from blocks.catalog.point import Kind, PointId
 from blocks.catalog.shelf import Shelf, ShelvedPoint
 from blocks.policy.mode import CLOCK_SLACK
+from blocks.policy.rolling import Coverage
 from blocks.policy.schedule import (
     DAY,
     HOUR,
@@ -100,6 +101,8 @@ class Overview:
     running: str = ""
     remote: Remote | None = None
     drill: Drill | None = None
+    coverage: Coverage | None = None
+    """How far everything was read back; None when that is not known."""
 
     @property
     def stored_bytes(self) -> int:
@@ -126,6 +129,7 @@ def overview(
     running: str = "",
     remote: Remote | None = None,
     drill: Drill | None = None,
+    coverage: Coverage | None = None,
 ) -> Overview:
     """Judge a group by its restore points.
 
@@ -137,6 +141,7 @@ def overview(
         running: who writes into the group just now, in words; empty if nobody.
         remote: what is remembered of its remote copy.
         drill: its last drill.
+        coverage: how far everything was read back.
     """
     kept = [_kept(entry) for entry in shelf.points if entry.trashed_at is None]
     good = [entry for entry in kept if not entry.is_damaged]
@@ -149,6 +154,8 @@ def overview(
         faults.append(f"{damaged} damaged")
     if shelf.unreadable:
         faults.append(f"{len(shelf.unreadable)} unreadable")
+    if coverage and coverage.late and not damaged:
+        faults.append(f"{coverage.late} objects not read back within {coverage.within_days} days")
     if future := len(good) - len(believed):
         faults.append(f"{future} from the future: check the clocks")
     return Overview(
@@ -166,6 +173,7 @@ def overview(
         running=running,
         remote=remote,
         drill=drill,
+        coverage=coverage,
     )
 
 

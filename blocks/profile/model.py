@@ -24,7 +24,10 @@ from blocks.profile.retention import RetentionText
 from blocks.units import KIB, MIB
 
 RESERVED_GROUPS = frozenset(
-    {"points", "claims", "journal", "maps", "keys", "keyring", "marks", "probe", "README.txt"}
+    {
+        *("points", "claims", "journal", "maps", "keys", "keyring", "marks", "probe", "readings"),
+        "README.txt",
+    }
 )
 """Top-level names of the bucket's layout, which no resource group may have."""
 
@@ -180,6 +183,7 @@ class BackupProfile(Configured):
     extent_bytes: kinds.Size = Field(default=256 * KIB, alias="EXTENT_SIZE")
     retention: RetentionText | None = Field(default=None, alias="RETENTION")
     object_lock_days: kinds.DayCount = Field(default=0, alias="OBJECT_LOCK_DAYS")
+    verify_days: kinds.DayCount = Field(default=30, alias="VERIFY_DAYS")
     bandwidth_limit: kinds.Rate | None = Field(default=None, alias="BANDWIDTH_LIMIT")
     rpo: kinds.Duration | None = Field(default=None, alias="RPO")
     pre_freeze: kinds.Command | None = Field(default=None, alias="PRE_FREEZE")
@@ -263,6 +267,7 @@ _CLOUD_ONLY = (
     "EXTENT_SIZE",
     "RETENTION",
     "OBJECT_LOCK_DAYS",
+    "VERIFY_DAYS",
     "BANDWIDTH_LIMIT",
     "PRE_FREEZE",
     "POST_THAW",

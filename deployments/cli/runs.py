@@ -159,6 +159,14 @@ def verify(
     sample: Annotated[
         str, typer.Option("--sample", help="Deep, but only so many percent of the frames: 5%.")
     ] = "",
+    within: Annotated[
+        int,
+        typer.Option(
+            "--within",
+            min=0,
+            help="Deep, but only what is due so that daily runs read every frame in so many days.",
+        ),
+    ] = 0,
     bucket: Annotated[str, typer.Option("--bucket", help="s3://bucket/prefix.")] = "",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -166,19 +174,23 @@ def verify(
     """Look whether what is stored can be restored: exit 3 if something is damaged.
 
     Without --deep every object is asked for and compared with its record; no image is read.
-    A damaged point is marked, and no incremental builds on it.
+    A damaged point is marked, and no incremental builds on it. With --within 30, each daily run
+    reads about a thirtieth of the bytes, each frame once however many points share it, and says
+    whether everything was proven within so many days.
 
     Examples:
       flashvault verify RG1
       flashvault verify RG1 --sample 5%
+      flashvault verify RG1 --within 30
       flashvault verify RG1 --point 01J… --deep
     """
     with reported_errors(as_json=as_json):
         parameters = {
             "group": group,
             "point": point,
-            "deep": deep or bool(sample),
+            "deep": deep or bool(sample) or bool(within),
             "sample": _percent(sample),
+            "within_days": within,
             "bucket": bucket,
         }
         finish(

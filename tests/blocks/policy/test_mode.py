@@ -114,6 +114,16 @@ def test_a_damaged_point_is_not_built_upon_and_not_counted():
     assert decision.parent == "good"
 
 
+def test_with_every_full_damaged_an_incremental_makes_a_full_and_does_not_wait():
+    points = [point(NOW - 7 * HOUR, name="bad")]
+    now = NOW - HOUR
+    assert decide(profile(), points, now, mode="incremental", distrusted=()).parent == "bad"
+    decision = decide(profile(), points, now, mode="incremental", distrusted={"bad"})
+    assert (decision.kind, decision.parent) == (Kind.FULL, None)
+    assert decision.reason == "what is stored is damaged"
+    assert decision.warnings
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
