@@ -1,8 +1,9 @@
-"""The few standard programs both simulated machines have: grep, echo, wc, head, tail, cut, sort."""
+"""The few standard programs both simulated machines have: grep, cut, sort, tr and such."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from collections.abc import Callable
 
@@ -51,55 +52,142 @@ def echo(words: list[str], streams: Io) -> int:
 
 
 def wc(words: list[str], streams: Io) -> int:
-    """Count lines (-l), bytes (-c)."""
+    """Count lines (-l), words (-w), bytes (-c); all three without a flag."""
     data = streams.stdin.read()
-    count = len(data) if "-c" in words else data.count(b"\n")
-    streams.say(f"{count}\n")
+    counts = {"l": data.count(b"\n"), "w": len(data.split()), "c": len(data)}
+    chosen = [letter for letter in "lwc" if letter in "".join(words[1:])] or list("lwc")
+    streams.say(" ".join(str(counts[letter]) for letter in chosen) + "\n")
     return 0
 
 
 def head(words: list[str], streams: Io) -> int:
-    """Print the first lines."""
-    streams.say("".join(f"{line}\n" for line in _lines(streams)[: _count(words)]))
+    """Print the first lines: -N, -n N; all but the last N with -n -N."""
+    lines = _lines(streams)
+    text = _count(words)
+    _say_lines(streams, lines[: int(text)])
     return 0
 
 
 def tail(words: list[str], streams: Io) -> int:
-    """Print the last lines; `-n +K` from line K."""
+    """Print the last lines: -N, -n N; `-n +K` from line K."""
     lines = _lines(streams)
-    text = words[-1] if len(words) > 1 else "-10"
-    kept = lines[int(text) - 1 :] if text.startswith("+") else lines[-_count(words) :]
-    streams.say("".join(f"{line}\n" for line in kept))
+    text = _count(words)
+    count = abs(int(text))
+    first = count - 1 if "+" in text else len(lines) - count
+    _say_lines(streams, lines[max(0, first) :])
     return 0
 
 
-def _count(words: list[str]) -> int:
-    found = re.search(r"(\d+)$", words[-1]) if len(words) > 1 else None
-    return int(found.group(1)) if found else 10
+def _count(words: list[str]) -> str:
+    """Return how many lines: `-5`, `-n 5`, `-n5`, `-n +2`."""
+    joined = " ".join(words[1:])
+    found = re.search(r"-n ?([-+]?\d+)", joined) or re.search(r"(?:^| )-?(\+?\d+)$", joined)
+    return found.group(1) if found else "10"
+
+
+def _say_lines(streams: Io, lines: list[str]) -> None:
+    streams.say("".join(f"{line}\n" for line in lines))
 
 
 def cut(words: list[str], streams: Io) -> int:
-    """Print fields: -d and -f."""
-    joined = " ".join(words[1:])
-    gap = re.search(r"-d ?(.)", joined)
-    chosen = re.search(r"-f ?([\d,]+)", joined)
-    if not chosen:
-        streams.complain("usage: cut -d C -f LIST\n")
-        return 2
-    fields = [int(number) for number in chosen.group(1).split(",") if number]
-    delimiter = gap.group(1) if gap else "\t"
+    """Print fields (-d and -f) or characters (-c), in ranges."""
+    parser = _Quiet()
+    parser.add_argument("-d", "--delimiter", default="\t")
+    parser.add_argument("-f", "--fields")
+    parser.add_argument("-c", "--characters")
+    parser.add_argument("-s", "--only-delimited", action="store_true")
+    try:
+        options = parser.parse_args(words[1:])
+        chosen = _ranges(options.fields or options.characters or "")
+    except (_Usage, ValueError):
+        streams.complain("cut: you must specify a list of bytes, characters, or fields\n")
+        return 1
     for line in _lines(streams):
-        cells = line.split(delimiter)
-        streams.say(delimiter.join(cells[at - 1] for at in fields if at <= len(cells)) + "\n")
+        cells = line.split(options.delimiter) if options.fields else list(line)
+        if options.fields and len(cells) == 1:
+            streams.say("" if options.only_delimited else f"{line}\n")
+            continue
+        kept = [cell for at, cell in enumerate(cells, start=1) if any(at in r for r in chosen)]
+        streams.say((options.delimiter if options.fields else "").join(kept) + "\n")
     return 0
+
+
+def _ranges(text: str) -> list[range]:
+    """Read `1,3-5,7-`."""
+    ranges = []
+    for piece in text.split(","):
+        first, dash, last = piece.partition("-")
+        end = int(last) if last else (1 << 30 if dash else int(first))
+        ranges.append(range(int(first or 1), end + 1))
+    return ranges
 
 
 def sort(words: list[str], streams: Io) -> int:
-    """Sort lines; -u, -r."""
-    lines = _lines(streams)
-    lines = sorted(set(lines) if "-u" in words else lines, reverse="-r" in words)
-    streams.say("".join(f"{line}\n" for line in lines))
+    """Sort lines: -u -r -n -f, by a field with -k and -t."""
+    parser = _Quiet()
+    for flag in "urnf":
+        parser.add_argument(f"-{flag}", action="store_true", dest=flag)
+    parser.add_argument("-k")
+    parser.add_argument("-t")
+    try:
+        options = parser.parse_args(words[1:])
+        field = int(re.split(r"\D", options.k)[0]) if options.k else 0
+    except (_Usage, ValueError):
+        streams.complain("sort: invalid option\n")
+        return 2
+    is_numeric = options.n or bool(options.k and "n" in options.k)
+
+    def key(line: str) -> tuple[float, str]:
+        cells = line.split(options.t)
+        text = (cells[field - 1] if field <= len(cells) else "") if field else line
+        text = text.lower() if options.f else text
+        number = re.match(r"\s*-?\d+(?:\.\d+)?", text) if is_numeric else None
+        return float(number.group()) if number else 0.0, "" if is_numeric else text
+
+    lines = sorted(_lines(streams), key=lambda line: (*key(line), line), reverse=options.r)
+    _say_lines(streams, list(dict.fromkeys(lines)) if options.u else lines)
     return 0
+
+
+def uniq(words: list[str], streams: Io) -> int:
+    """Print each run of equal lines once: -c with its length, -d only the repeated."""
+    flags = "".join(word[1:] for word in words[1:] if word.startswith("-"))
+    for line, run in itertools.groupby(_lines(streams)):
+        count = len(list(run))
+        if count > 1 or "d" not in flags:
+            streams.say(f"{count:7} {line}\n" if "c" in flags else f"{line}\n")
+    return 0
+
+
+def tr(words: list[str], streams: Io) -> int:
+    """Replace characters, drop them (-d), or squeeze runs of them (-s)."""
+    flags = "".join(word[1:] for word in words[1:] if word.startswith("-") and len(word) > 1)
+    sets = [_characters(word) for word in words[1:] if not word.startswith("-") or word == "-"]
+    if not sets:
+        streams.complain("tr: missing operand\n")
+        return 1
+    text = streams.stdin.read().decode(errors="replace")
+    if "d" in flags:
+        text = "".join(char for char in text if char not in sets[0])
+    elif len(sets) > 1:
+        new = sets[1].ljust(len(sets[0]), sets[1][-1:])[: len(sets[0])]
+        text = text.translate(str.maketrans(sets[0], new))
+    if "s" in flags:
+        text = re.sub(f"([{re.escape(sets[-1])}])\\1+", r"\1", text)
+    streams.say(text)
+    return 0
+
+
+def _characters(text: str) -> str:
+    """Write out ranges, classes and escapes."""
+    text = text.replace("[:lower:]", "a-z").replace("[:upper:]", "A-Z")
+    text = text.replace("[:digit:]", "0-9").replace("[:space:]", " \t\n")
+    text = text.replace("\\n", "\n").replace("\\t", "\t")
+    return re.sub(
+        r"(.)-(.)",
+        lambda found: "".join(map(chr, range(ord(found.group(1)), ord(found.group(2)) + 1))),
+        text,
+    )
 
 
 def _constant(status: int) -> Program:
@@ -122,6 +210,10 @@ FILTERS: dict[str, Callable[[list[str], Io], int]] = {
     "tail": tail,
     "cut": cut,
     "sort": sort,
+    "uniq": uniq,
+    "tr": tr,
+    "more": cat,
+    "less": cat,
     "cat": cat,
     "true": _constant(0),
     "false": _constant(1),

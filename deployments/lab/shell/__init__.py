@@ -1,0 +1,11 @@
+"""The simulated machines' shell: enough of bash for what people type at an array and at AIX.
+
+Start at `run`: it walks the tree that `grammar` makes of a line. `words` turns words into fields,
+`arithmetic` computes, `builtins` are the commands that change the shell itself. Nothing of the real
+machine is ever run from here: every program is a Python function over an `Io`.
+"""
+
+from deployments.lab.shell.run import run_line
+from deployments.lab.shell.streams import Io, Lookup, Program, Sink
+
+__all__ = ["Io", "Lookup", "Program", "Sink", "run_line"]
