@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deployments.lab import wiring
 from deployments.lab.disks import DiskShelf, Place
-from deployments.lab.svc import model, remote, volumes
+from deployments.lab.svc import hosts, model, partnerships, volumes
 from deployments.lab.svc.model import ArrayState, Clock, WallClock
 from deployments.lab.svc.system import Network, System
 
@@ -60,10 +60,10 @@ class Arrays:
         for name, (number, prefix) in wiring.ARRAYS.items():
             system = self._add(ArrayState(name, number, prefix))
             for node in [*wiring.NODES, wiring.LINUX_HOST]:
-                volumes.add_host(system, node, [f"C05076{len(node):010X}"])
+                hosts.add_host(system, node, [f"C05076{len(node):010X}"])
         near, far = self.systems["storage1"], self.systems["storage2"]
-        remote.add_partner(near, far)
-        remote.add_partner(far, near)
+        partnerships.add_partner(near, far)
+        partnerships.add_partner(far, near)
         for group in groups:
             self._wire_group(group, size_bytes)
         self._is_wiring = False

@@ -1,17 +1,19 @@
-"""Remote copy's commands and views; `mirror` moves what they name. docs/reference/svc-cli.md §3-4.
+"""Remote copy's commands; `mirror` moves what they name, `remote_views` lists it.
+
+docs/reference/svc-cli.md §3.
+
 
 A group or relationship is made on both arrays at once and has the same id on both.
 """
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING
 
-from deployments.lab.svc import mirror
+from deployments.lab.svc import mirror, partnerships
 from deployments.lab.svc.commands import Done, Request, command
 from deployments.lab.svc.mirror import Unit
-from deployments.lab.svc.model import Mirror, Partner, Relationship, RemoteGroup
+from deployments.lab.svc.model import Mirror, Relationship, RemoteGroup
 from deployments.lab.svc.naming import find, free_id, new_name
 from deployments.lab.svc.refusals import Refusal
 from deployments.lab.svc.states import (
@@ -21,240 +23,9 @@ from deployments.lab.svc.states import (
     NOT_NOW,
     SYNCHRONIZED,
 )
-from deployments.lab.svc.views import Detail, Table, names
 
 if TYPE_CHECKING:
     from deployments.lab.svc.system import System
-
-GROUP_COLUMNS = names(
-    "id name master_cluster_id master_cluster_name aux_cluster_id aux_cluster_name primary state"
-    " relationship_count copy_type cycling_mode freeze_time"
-)
-RELATIONSHIP_COLUMNS = names(
-    "id name master_cluster_id master_cluster_name master_vdisk_id master_vdisk_name"
-    " aux_cluster_id aux_cluster_name aux_vdisk_id aux_vdisk_name primary consistency_group_id"
-    " consistency_group_name state bg_copy_priority progress copy_type cycling_mode freeze_time"
-)
-
-
-# Partnerships ----------------------------------------------------------------------------------
-
-
-def add_partner(system: System, other: System) -> None:
-    """Make this array's half of a partnership."""
-    system.state.partners[other.state.name] = Partner(other.state.id, other.state.name)
-
-
-@command("lspartnership")
-def lspartnership(system: System, request: Request) -> Table:
-    """List this system and its partners."""
-    columns = "id name location partnership type cluster_ip event_log_sequence"
-    columns += " link1 link2 link1_ip_id link2_ip_id"
-    rows = [(system.state.id, system.state.name, "local", "", "", "", "", "", "", "", "")]
-    for partner in system.state.partners.values():
-        state = mirror.partnership(system, partner.name)
-        rows.append((partner.id, partner.name, "remote", state, "fc", "", "", "", "", "", ""))
-    return Table(names(columns), rows)
-
-
-@command("lspartnershipcandidate")
-def lspartnershipcandidate(system: System, request: Request) -> Table:
-    """List arrays that could become partners; `configured` says that they already wait for us."""
-    here = system.state.name
-    known = {here, *system.state.partners}
-    rows = [
-        (other.state.id, "yes" if here in other.state.partners else "no", name)
-        for name, other in system.network.systems.items()
-        if name not in known and system.network.is_up(system, other)
-    ]
-    return Table(("id", "configured", "name"), rows)
-
-
-@command("rmpartnership")
-def rmpartnership(system: System, request: Request) -> Done:
-    """Remove this array's half of a partnership."""
-    name = _system(system, request.object).state.name
-    if system.state.partners.pop(name, None) is None:
-        raise Refusal("CMMVC5753E")
-    return Done()
-
-
-@command("mkfcpartnership", values="linkbandwidthmbits backgroundcopyrate portset")
-def mkfcpartnership(system: System, request: Request) -> Done:
-    """Make this array's half of a partnership."""
-    other = _system(system, request.object)
-    if other.state.name in system.state.partners:
-        raise Refusal("CMMVC6035E")
-    add_partner(system, other)
-    return Done()
-
-
-@command("chpartnership", flags="start stop", values="linkbandwidthmbits backgroundcopyrate")
-def chpartnership(system: System, request: Request) -> Done:
-    """Stop or start this array's half of a partnership."""
-    partner = system.state.partners.get(_system(system, request.object).state.name)
-    if partner is None:
-        raise Refusal("CMMVC5753E")
-    if request.has("start") or request.has("stop"):
-        partner.is_started = request.has("start")
-    return Done()
-
-
-def _system(system: System, word: str) -> System:
-    for other in system.network.systems.values():
-        if other is not system and word in {other.state.id, other.state.name}:
-            return other
-    raise Refusal("CMMVC5804E")
-
-
-def _peer(system: System, word: str) -> System:
-    """Return a connected partner by id or name, or refuse."""
-    other = _system(system, word)
-    if mirror.partnership(system, other.state.name) != "fully_configured":
-        raise Refusal("CMMVC5804E")
-    return other
-
-
-# Views -----------------------------------------------------------------------------------------
-
-
-@command("lsrcconsistgrp")
-def lsrcconsistgrp(system: System, request: Request) -> Table | Detail:
-    """List groups, or show one with its relationships."""
-    if request.target is None:
-        rows = []
-        for group in system.state.remote_groups.values():
-            fields = dict(_group_fields(system, group))
-            rows.append([fields[name] for name in GROUP_COLUMNS])
-        return Table(GROUP_COLUMNS, rows)
-    group = _group(system, request.target)
-    lines = _group_fields(system, group, is_detail=True)
-    for each in mirror.members(system, group):
-        lines += [("RC_rel_id", each.id), ("RC_rel_name", each.name)]
-    return Detail([lines])
-
-
-def _group_fields(
-    system: System, group: RemoteGroup, *, is_detail: bool = False
-) -> list[tuple[str, object]]:
-    members = mirror.members(system, group)
-    return [
-        ("id", group.id),
-        ("name", group.name),
-        ("master_cluster_id", _id_of(system, group.master)),
-        ("master_cluster_name", group.master),
-        ("aux_cluster_id", _id_of(system, group.aux)),
-        ("aux_cluster_name", group.aux),
-        ("primary", group.mirror.primary),
-        ("state", group.mirror.state),
-        ("relationship_count", len(members)),
-        ("freeze_time", _freeze_time(system, group)),
-        ("status", ""),
-        ("sync", mirror.sync_of(system, group) if is_detail else ""),
-        ("copy_type", group.copy_type),
-        ("cycling_mode", group.cycling_mode),
-        ("cycle_period_seconds", group.cycle_s),
-    ]
-
-
-@command("lsrcrelationship")
-def lsrcrelationship(system: System, request: Request) -> Table | Detail:
-    """List relationships, or show one."""
-    if request.target is not None:
-        one = find(system.state.relationships, request.target)
-        return Detail([_relationship_fields(system, one, is_detail=True)])
-    rows = []
-    for each in system.state.relationships.values():
-        fields = dict(_relationship_fields(system, each))
-        rows.append([fields[name] for name in RELATIONSHIP_COLUMNS])
-    return Table(RELATIONSHIP_COLUMNS, rows)
-
-
-def _relationship_fields(
-    system: System, each: Relationship, *, is_detail: bool = False
-) -> list[tuple[str, object]]:
-    unit = mirror.unit_of(system, each)
-    group = unit if isinstance(unit, RemoteGroup) else None
-    return [
-        ("id", each.id),
-        ("name", each.name),
-        ("master_cluster_id", _id_of(system, each.master)),
-        ("master_cluster_name", each.master),
-        ("master_vdisk_id", _volume_id(system, each.master, each.master_volume)),
-        ("master_vdisk_name", each.master_volume),
-        ("aux_cluster_id", _id_of(system, each.aux)),
-        ("aux_cluster_name", each.aux),
-        ("aux_vdisk_id", _volume_id(system, each.aux, each.aux_volume)),
-        ("aux_vdisk_name", each.aux_volume),
-        ("primary", unit.mirror.primary),
-        ("consistency_group_id", group and group.id),
-        ("consistency_group_name", group and group.name),
-        ("state", unit.mirror.state),
-        ("bg_copy_priority", 50),
-        ("progress", mirror.progress_of(system, each)),
-        ("freeze_time", _freeze_time(system, unit)),
-        ("status", _status(system, each)),
-        ("sync", mirror.sync_of(system, unit) if is_detail else ""),
-        ("copy_type", each.copy_type),
-        ("cycling_mode", each.cycling_mode),
-        ("cycle_period_seconds", each.cycle_s),
-        *_change_fields(system, each),
-    ]
-
-
-def _status(system: System, each: Relationship) -> str:
-    """Say whether both volumes are online."""
-    unit = mirror.unit_of(system, each)
-    for side, owner, name in (
-        ("master", each.master, each.master_volume),
-        ("aux", each.aux, each.aux_volume),
-    ):
-        other = system.network.systems[owner]
-        if not other.is_online(other.volume(name)):
-            return "primary_offline" if side == unit.mirror.primary else "secondary_offline"
-    return "online"
-
-
-def _change_fields(system: System, each: Relationship) -> list[tuple[str, object]]:
-    """Return the change volumes; of the other system only while it can be asked."""
-    fields: list[tuple[str, object]] = []
-    for side, owner in (("master", each.master), ("aux", each.aux)):
-        name = each.change_volumes.get(side)
-        volumes = system.network.systems[owner].state.volumes.values()
-        number = next((volume.id for volume in volumes if volume.name == name), None)
-        fields += [(f"{side}_change_vdisk_id", number), (f"{side}_change_vdisk_name", name)]
-    return fields
-
-
-@command("lsrcrelationshipprogress")
-def lsrcrelationshipprogress(system: System, request: Request) -> Table:
-    """Show the background copy of one relationship."""
-    each = find(system.state.relationships, request.object)
-    return Table(("id", "progress"), [(each.id, mirror.progress_of(system, each))])
-
-
-def _freeze_time(system: System, unit: Unit) -> str:
-    """Print when the secondary was frozen, to the minute."""
-    frozen_at = unit.mirror.frozen_at
-    if frozen_at is None:
-        return ""
-    moment = datetime.datetime.fromtimestamp(frozen_at, tz=datetime.UTC)
-    return moment.strftime("%y/%m/%d/%H/%M")
-
-
-def _id_of(system: System, name: str) -> str:
-    if name == system.state.name:
-        return system.state.id
-    partner = system.state.partners.get(name)
-    return partner.id if partner else ""
-
-
-def _volume_id(system: System, array: str, volume: str) -> int | None:
-    other = system.network.systems.get(array)
-    if other is None:
-        return None
-    return next((v.id for v in other.state.volumes.values() if v.name == volume), None)
-
 
 # Making, changing, removing --------------------------------------------------------------------
 
@@ -264,7 +35,7 @@ def mkrcconsistgrp(system: System, request: Request) -> Done:
     """Make an empty group with another system."""
     if request.get("cluster") is None:
         raise Refusal("CMMVC7205E")  # within one system: not simulated
-    peer = _peer(system, request.values["cluster"])
+    peer = partnerships.peer(system, request.values["cluster"])
     groups = {**peer.state.remote_groups, **system.state.remote_groups}
     number = free_id(groups)
     name = new_name(groups.values(), request.get("name"), f"rccstgrp{number}")
@@ -332,7 +103,7 @@ def _changed_kind(unit: RemoteGroup | Relationship, request: Request) -> tuple[s
 )
 def mkrcrelationship(system: System, request: Request) -> Done:
     """Make a relationship between a volume here and one of another system."""
-    peer = _peer(system, request.values["cluster"])
+    peer = partnerships.peer(system, request.values["cluster"])
     master, aux = system.volume(request.values["master"]), peer.volume(request.values["aux"])
     if master.capacity != aux.capacity:
         raise Refusal("CMMVC5924E")

@@ -12,13 +12,37 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployments.lab.svc import about, flashcopy, mirror, remote, surroundings, volumes
+from deployments.lab.svc import (
+    about,
+    flashcopy,
+    hosts,
+    mapping_views,
+    mappings,
+    mirror,
+    partnerships,
+    remote,
+    remote_views,
+    surroundings,
+    volume_views,
+    volumes,
+)
 from deployments.lab.svc.commands import COMMANDS, Done, parse
 from deployments.lab.svc.model import ArrayState, Clock, Shelf, Volume
 from deployments.lab.svc.naming import find
 from deployments.lab.svc.refusals import Refusal
 
-ROOMS = (about, flashcopy, remote, surroundings, volumes)
+ROOMS = (
+    about,
+    hosts,
+    mapping_views,
+    mappings,
+    partnerships,
+    remote,
+    remote_views,
+    surroundings,
+    volume_views,
+    volumes,
+)
 """Importing these registers their commands."""
 
 SETTLE_LIMIT_S = 600.0
