@@ -27,9 +27,10 @@ from deployments.lab.keys import Keys
 from deployments.lab.nodes import Nodes
 from deployments.lab.shell import Io, Program, run_line
 from deployments.lab.sshd import Door, Limits, SshServer
+from deployments.lab.svc.beyond import BEYOND
 from deployments.lab.svc.commands import COMMANDS
 from deployments.lab.svc.refusals import TEXTS
-from deployments.lab.svc.system import System
+from deployments.lab.svc.system import PREFIXES, System
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ TICK_S = 0.25
 USER = "admin"
 NODE_LIMITS = Limits(sessions=1000, unauthenticated=10, per_s=1000.0, burst=100)
 """A host's sshd refuses nobody for being too quick."""
-SVC_PROGRAMS = {"svcinfo", "svctask", *COMMANDS}
+SVC_PROGRAMS = PREFIXES | BEYOND | set(COMMANDS)
 
 
 def array_shell(system: System) -> Callable[[str, Io], int]:
@@ -50,7 +51,7 @@ def array_shell(system: System) -> Callable[[str, Io], int]:
         return output.status
 
     def lookup(name: str) -> Program | None:
-        if name.rpartition("/")[2] in {"svcinfo", "svctask", *COMMANDS}:
+        if name.rpartition("/")[2] in SVC_PROGRAMS:
             return command
         return FILTERS.get(name)
 

@@ -16,13 +16,18 @@ CODE_LEVEL = "8.7.0.2 (build 170.4.2409261156000)"
 POOL_BYTES = 10 * 1024**4
 
 
-@command("lssystem", flags="bytes", values="unit")
+@command("lssystem")
 def lssystem(system: System, request: Request) -> Detail:
     """Show the system; always the detailed view."""
+    return described(system, request)
+
+
+def described(system: System, request: Request) -> Detail:
+    """Return what the system tells of itself."""
     used = sum(volume.capacity for volume in system.state.volumes.values())
 
     def capacity(count: int) -> str:
-        return views.size(count, in_bytes=request.has("bytes"))
+        return views.size(count, request.unit)
 
     lines: list[tuple[str, object]] = [
         ("id", system.state.id),
@@ -65,6 +70,17 @@ def lssystem(system: System, request: Request) -> Detail:
         ("partnership_exclusion_threshold", 315),
     ]
     return Detail([lines])
+
+
+@command("lscluster")
+def lscluster(system: System, request: Request) -> Table | Detail:
+    """List this system and its partners, or show it: what `lssystem` was called before 6.3."""
+    if request.target in {system.state.id, system.state.name}:
+        return described(system, request)
+    rows = [(*known, "", "", known[0]) for known in system.known_systems()]
+    if request.target is not None:
+        raise Refusal("CMMVC5753E" if request.target.isalnum() else "CMMVC5754E")
+    return Table(names("id name location partnership bandwidth id_alias"), rows)
 
 
 @command("lssystemip")
@@ -113,7 +129,7 @@ def lsnodecanister(system: System, request: Request) -> Table | Detail:
     return _nodes(system, request)
 
 
-@command("lsmdiskgrp", flags="bytes", values="unit")
+@command("lsmdiskgrp")
 def lsmdiskgrp(system: System, request: Request) -> Table | Detail:
     """List the pools: one."""
     used = sum(volume.capacity for volume in system.state.volumes.values())
@@ -123,12 +139,12 @@ def lsmdiskgrp(system: System, request: Request) -> Table | Detail:
         ("status", "online"),
         ("mdisk_count", 1),
         ("vdisk_count", len(system.state.volumes)),
-        ("capacity", views.size(POOL_BYTES, in_bytes=request.has("bytes"))),
+        ("capacity", views.size(POOL_BYTES, request.unit)),
         ("extent_size", 1024),
-        ("free_capacity", views.size(POOL_BYTES - used, in_bytes=request.has("bytes"))),
-        ("virtual_capacity", views.size(used, in_bytes=request.has("bytes"))),
-        ("used_capacity", views.size(used, in_bytes=request.has("bytes"))),
-        ("real_capacity", views.size(used, in_bytes=request.has("bytes"))),
+        ("free_capacity", views.size(POOL_BYTES - used, request.unit)),
+        ("virtual_capacity", views.size(used, request.unit)),
+        ("used_capacity", views.size(used, request.unit)),
+        ("real_capacity", views.size(used, request.unit)),
         ("overallocation", 0),
         ("warning", 80),
         ("easy_tier", "auto"),
@@ -182,7 +198,7 @@ def lslicense(system: System, request: Request) -> Detail:
     return Detail([lines])
 
 
-@command("lseventlog", values="order count alert message monitoring fixed expired")
+@command("lseventlog", values="order count alert message monitoring fixed expired config inconfig")
 def lseventlog(system: System, request: Request) -> Table:
     """List what happened on the array that a person should know."""
     columns = "sequence_number last_timestamp object_type object_id object_name copy_id status"
@@ -191,15 +207,12 @@ def lseventlog(system: System, request: Request) -> Table:
     for number, event in enumerate(system.state.events, start=100):
         row = [number, event.at, event.kind, event.object, event.name, "", "alert", "no"]
         rows.append([*row, event.event_id, event.error_code, event.text, "", ""])
-    return Table(names(columns), rows)
-
-
-@command("lscurrentuser")
-def lscurrentuser(system: System, request: Request) -> Detail:
-    """Show who is logged in."""
-    return Detail(
-        [[("name", "admin"), ("role", "Administrator"), ("owner_id", ""), ("owner_name", "")]]
-    )
+    # All that is told here is an alert that nobody has fixed.
+    if request.get("alert") == "no" or request.get("fixed") == "yes":
+        rows = []
+    if request.get("order") == "date":
+        rows.sort(key=lambda row: str(row[1]))
+    return Table(names(columns), rows[: request.number("count", len(rows), 0, 10**6)])
 
 
 @command("lsportfc")

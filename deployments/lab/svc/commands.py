@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deployments.lab.svc.refusals import Refusal
-from deployments.lab.svc.views import Detail, Format, Table
+from deployments.lab.svc.views import UNIT_BYTES, Detail, Format, Table
 
 if TYPE_CHECKING:
     from deployments.lab.svc.system import System
@@ -79,6 +79,14 @@ class Request:
         """The printing options."""
         return Format(self.get("delim"), self.has("nohdr"), self.get("filtervalue"))
 
+    @property
+    def unit(self) -> str:
+        """The unit capacities are printed in: `b` with -bytes, the readable one when empty."""
+        word = "b" if self.has("bytes") else self.get("unit") or ""
+        if word and word not in UNIT_BYTES:
+            raise Refusal("CMMVC5711E", word)
+        return word
+
 
 @dataclass(frozen=True)
 class Command:
@@ -96,6 +104,20 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 
 
+class Help(Exception):
+    """The line asked for the command's help."""
+
+
+def usage(known: Command) -> str:
+    """Print what a command takes, as `-h` does."""
+    words = [f"-{name} value" for name in sorted(known.needs)]
+    words += [f"[-{name} value]" for name in sorted(known.values - known.needs)]
+    words += [f"[-{name}]" for name in sorted(known.flags)]
+    words += ["[object]"] if known.takes_object else []
+    told = (known.handler.__doc__ or "").strip().partition("\n")[0]
+    return f"\n{known.name}\n\nSyntax\n\n>>- {known.name} {' '.join(words)}\n\n{told}\n"
+
+
 def command(
     name: str, *, values: str = "", flags: str = "", needs: str = "", takes_object: bool = True
 ) -> Callable[[Handler], Handler]:
@@ -106,8 +128,8 @@ def command(
         valued = {*values.split(), *needs.split()}
         flagged = set(flags.split())
         if is_view:
-            valued |= {"delim", "filtervalue"}
-            flagged |= {"nohdr"}
+            valued |= {"delim", "filtervalue", "unit"}
+            flagged |= {"nohdr", "bytes", "gui"}
         COMMANDS[name] = Command(
             name,
             handler,
@@ -158,6 +180,8 @@ def _option(known: Command, word: str, rest: Iterator[str]) -> tuple[str, str | 
         return "filtervalue", "?"
     if name in known.flags and not has_value:
         return name, None
+    if name in {"h", "?"}:
+        raise Help(known.name)
     if name not in known.values:
         raise Refusal("CMMVC5709E", f"-{name}")
     value = text if has_value else next(rest, None)

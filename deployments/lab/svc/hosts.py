@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deployments.lab.svc.system import System
 
 
-@command("lshost", values="gui")
+@command("lshost")
 def lshost(system: System, request: Request) -> Table | Detail:
     """List hosts, or show one with its ports."""
     columns = "id name port_count iogrp_count status site_id site_name host_cluster_id"
@@ -47,16 +47,14 @@ def lshost(system: System, request: Request) -> Table | Detail:
 
 @command(
     "mkhost",
-    values="name fcwwpn hbawwpn iscsiname saswwpn type iogrp mask",
+    values="name fcwwpn hbawwpn iscsiname saswwpn type iogrp mask site portset hostcluster"
+    " protocol nqn",
     flags="force",
     takes_object=False,
 )
 def mkhost(system: System, request: Request) -> Done:
     """Make a host."""
-    ports = request.get("fcwwpn") or request.get("hbawwpn") or request.get("iscsiname")
-    if not ports:
-        raise Refusal("CMMVC5707E")
-    host = add_host(system, request.get("name"), ports.split(":"))
+    host = add_host(system, request.get("name"), _ports(request))
     return Done(f"Host, id [{host.id}], successfully created\n")
 
 
@@ -146,3 +144,71 @@ def lsvdiskhostmap(system: System, request: Request) -> Table:
         if shown.volume == volume.id
     ]
     return Table(names(columns), rows, prints_empty_header=False)
+
+
+@command("addhostport", values="hbawwpn fcwwpn iscsiname saswwpn", flags="force")
+def addhostport(system: System, request: Request) -> Done:
+    """Give a host another port."""
+    host = find(system.state.hosts, request.object, "CMMVC5804E")
+    known = {port for each in system.state.hosts.values() for port in each.ports}
+    new = _ports(request)
+    if known & set(new):
+        raise Refusal("CMMVC6035E")
+    host.ports += new
+    return Done()
+
+
+@command("addhostiogrp", values="iogrp", flags="iogrpall")
+def addhostiogrp(system: System, request: Request) -> Done:
+    """Let a host use I/O groups: there is one."""
+    find(system.state.hosts, request.object, "CMMVC5804E")
+    return Done()
+
+
+@command("rmhostport", values="hbawwpn fcwwpn iscsiname saswwpn", flags="force")
+def rmhostport(system: System, request: Request) -> Done:
+    """Take ports away from a host."""
+    host = find(system.state.hosts, request.object, "CMMVC5804E")
+    gone = _ports(request)
+    if not set(gone) <= set(host.ports):
+        raise Refusal("CMMVC5804E")
+    host.ports = [port for port in host.ports if port not in gone]
+    return Done()
+
+
+@command("rmhostiogrp", values="iogrp", flags="iogrpall force")
+def rmhostiogrp(system: System, request: Request) -> Done:
+    """Take I/O groups away from a host: there is one, which stays."""
+    find(system.state.hosts, request.object, "CMMVC5804E")
+    return Done()
+
+
+@command("lshostiogrp")
+def lshostiogrp(system: System, request: Request) -> Table:
+    """List the I/O groups a host may use."""
+    find(system.state.hosts, request.object)
+    return Table(names("id name"), [(number, f"io_grp{number}") for number in range(4)])
+
+
+@command(
+    "chhost",
+    values="name type chapsecret site mask hostcluster portset iscsiusername",
+    flags="nochapsecret nosite force",
+)
+def chhost(system: System, request: Request) -> Done:
+    """Rename a host; other attributes are taken and change nothing here."""
+    host = find(system.state.hosts, request.object, "CMMVC5804E")
+    others = [other for other in system.state.hosts.values() if other is not host]
+    host.name = new_name(others, request.get("name"), host.name)
+    return Done()
+
+
+def _ports(request: Request) -> list[str]:
+    """Read the ports a line names; an iSCSI name has colons of its own."""
+    wwpns = request.get("hbawwpn") or request.get("fcwwpn") or request.get("saswwpn")
+    if wwpns:
+        return [port for port in wwpns.split(":") if port]
+    iscsi = request.get("iscsiname")
+    if not iscsi:
+        raise Refusal("CMMVC5707E")
+    return iscsi.split(",")

@@ -79,6 +79,12 @@ class Volume:
     capacity: int
     pool: str = "Pool0"
     is_offline: bool = False
+    copies: list[int] = field(default_factory=lambda: [0])
+    """The ids of its copies, the primary one first."""
+    is_thin: bool = True
+    is_compressed: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
+    """What `chvdisk` changed, by the name of the attribute that shows it."""
 
 
 @dataclass

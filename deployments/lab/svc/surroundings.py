@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
+from deployments.lab.svc import partnerships
 from deployments.lab.svc.commands import Done, Request, command
 from deployments.lab.svc.naming import find
 from deployments.lab.svc.refusals import Refusal
@@ -109,6 +110,13 @@ def lsvdiskaccess(system: System, request: Request) -> Table:
     return Table(columns, [(volume.id, volume.name, *IO_GROUPS)])
 
 
+@command("rmvdiskaccess", needs="iogrp")
+def rmvdiskaccess(system: System, request: Request) -> Done:
+    """Close a volume's way through an I/O group; the last one stays."""
+    system.volume(request.object)
+    raise Refusal("CMMVC5767E" if request.values["iogrp"] in IO_GROUPS else "CMMVC5804E")
+
+
 @command("addvdiskaccess", needs="iogrp")
 def addvdiskaccess(system: System, request: Request) -> Done:
     """Let a volume be reached through an I/O group: there is one."""
@@ -118,23 +126,64 @@ def addvdiskaccess(system: System, request: Request) -> Done:
     return Done()
 
 
-@command("addhostport", values="hbawwpn fcwwpn iscsiname saswwpn", flags="force")
-def addhostport(system: System, request: Request) -> Done:
-    """Give a host another port."""
-    host = find(system.state.hosts, request.object, "CMMVC5804E")
-    ports = request.get("hbawwpn") or request.get("fcwwpn") or request.get("iscsiname")
-    if not ports:
-        raise Refusal("CMMVC5707E")
-    known = {port for each in system.state.hosts.values() for port in each.ports}
-    new = [port for port in ports.split(":") if port]
-    if known & set(new):
-        raise Refusal("CMMVC6035E")
-    host.ports += new
-    return Done()
+@command("lsfcmapdependentmaps")
+def lsfcmapdependentmaps(system: System, request: Request) -> Table:
+    """List mappings that need this one's target: none, each target is a whole copy."""
+    find(system.state.mappings, request.object)
+    return Table(names("fc_id fc_name"))
 
 
-@command("addhostiogrp", values="iogrp", flags="iogrpall")
-def addhostiogrp(system: System, request: Request) -> Done:
-    """Let a host use I/O groups: there is one."""
-    find(system.state.hosts, request.object, "CMMVC5804E")
+@command("lsvdiskdependentmaps")
+def lsvdiskdependentmaps(system: System, request: Request) -> Table:
+    """List mappings that must end before this volume can be a target of another: none."""
+    system.volume(request.object)
+    return Table(names("id name"))
+
+
+@command("lsfcmapcandidate")
+def lsfcmapcandidate(system: System, request: Request) -> Table:
+    """List volumes that take part in fewer mappings than they may."""
+    return Table(("id",), [(number,) for number in system.state.volumes])
+
+
+@command("lsrcrelationshipcandidate", values="aux master")
+def lsrcrelationshipcandidate(system: System, request: Request) -> Table:
+    """List volumes that could be in a relationship: here, or on the system named."""
+    other = system
+    if request.target is not None and request.target not in {system.state.id, system.state.name}:
+        other = partnerships.peer(system, request.target)
+    master = system.volume(request.values["master"]) if "master" in request.values else None
+    rows = [
+        (volume.id, volume.name)
+        for volume in other.state.volumes.values()
+        if not other.relationships_of(volume)
+        and (master is None or (volume.capacity == master.capacity and volume is not master))
+    ]
+    return Table(names("id vdisk_name"), rows)
+
+
+@command("lsvdiskmember")
+def lsvdiskmember(system: System, request: Request) -> Table:
+    """List the managed disks a volume is on: one."""
+    system.volume(request.object)
+    return Table(("id",), [(0,)])
+
+
+@command("lsvdiskextent")
+def lsvdiskextent(system: System, request: Request) -> Table:
+    """Count a volume's extents of 1 GiB on each managed disk."""
+    volume = system.volume(request.object)
+    rows = [(0, -(-volume.capacity // 1024**3), copy) for copy in sorted(volume.copies)]
+    return Table(names("id number_extents copy_id"), rows)
+
+
+@command("lscloudcallhome")
+def lscloudcallhome(system: System, request: Request) -> Detail:
+    """Show whether the array calls IBM: it does not."""
+    return Detail([[("status", "disabled"), ("connection", ""), ("error_sequence_number", "")]])
+
+
+@command("registerplugin", values="name version uniquekey metadata", takes_object=False)
+def registerplugin(system: System, request: Request) -> Done:
+    """Take note of a driver that introduces itself."""
     return Done()

@@ -6,7 +6,9 @@ instant with respect to every other command. That makes a group's start atomic.
 
 from __future__ import annotations
 
+import collections
 import datetime
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,38 +16,59 @@ from typing import Any
 
 from deployments.lab.svc import (
     about,
+    copies,
     flashcopy,
     hosts,
+    inventory,
     mapping_views,
     mappings,
     mirror,
     partnerships,
     remote,
     remote_views,
+    spec,
     surroundings,
+    users,
     volume_views,
     volumes,
 )
-from deployments.lab.svc.commands import COMMANDS, Done, parse
+from deployments.lab.svc.beyond import BEYOND
+from deployments.lab.svc.commands import COMMANDS, Command, Done, Help, parse, usage
 from deployments.lab.svc.model import ArrayState, Clock, Shelf, Volume
 from deployments.lab.svc.naming import find
 from deployments.lab.svc.refusals import Refusal
 
 ROOMS = (
     about,
+    copies,
     hosts,
+    inventory,
     mapping_views,
     mappings,
     partnerships,
     remote,
     remote_views,
+    spec,
     surroundings,
+    users,
     volume_views,
     volumes,
 )
 """Importing these registers their commands."""
 
 SETTLE_LIMIT_S = 600.0
+AUDIT_LIMIT = 1000
+PREFIXES = {"svcinfo", "svctask", "sainfo", "satask"}
+
+
+@dataclass(frozen=True)
+class Action:
+    """A line of the audit log."""
+
+    at: str
+    status: int
+    made: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,9 @@ class System:
     lock: threading.RLock = field(default_factory=threading.RLock)
     faults: Faults = field(default_factory=Faults)
     network: Network = field(default_factory=Network)
+    audit: collections.deque[Action] = field(
+        default_factory=lambda: collections.deque(maxlen=AUDIT_LIMIT)
+    )
     is_dead: bool = False
     """Power is off: it answers nobody, and its volumes are out of reach."""
     changed: Callable[[], None] = lambda: None
@@ -114,16 +140,24 @@ class System:
 
     def run(self, words: list[str]) -> Output:
         """Answer one command line, already split into words."""
-        words = words[1:] if words[0] in {"svcinfo", "svctask"} and len(words) > 1 else words
+        if words[0].rpartition("/")[2] in PREFIXES:
+            words = words[1:] if words[1:] and words[1] not in {"-h", "-?"} else ["help"]
         name = words[0].rpartition("/")[2]
+        if name in BEYOND:
+            return Output(stderr=f"{Refusal('CMMVC7205E')}\n", status=1)
         if name not in COMMANDS:
             return Output(stderr=f"rbash: {words[0]}: command not found\n", status=127)
+        known = COMMANDS[name]
         try:
             with self.lock:
                 text, warning, settled = self._answer([name, *words[1:]])
             self._wait(settled)
+        except Help:
+            return Output(stdout=usage(known))
         except Refusal as refusal:
+            self._note(known, words, "", refusal.status)
             return Output(stderr=f"{refusal}\n", status=refusal.status)
+        self._note(known, words, text, 0)
         return Output(stdout=text, stderr=warning)
 
     def _answer(self, words: list[str]) -> tuple[str, str, Callable[[], bool] | None]:
@@ -146,6 +180,18 @@ class System:
                 self.advance()
                 if settled():
                     return
+
+    def _note(self, known: Command, words: list[str], text: str, status: int) -> None:
+        """Keep an action for the audit log; a secret is not kept."""
+        if known.is_view or known.name in {"help", "catxmlspec", "svqueryclock"}:
+            return
+        made = re.search(r"\[(\d+)\]", text)
+        shown = [
+            "***" if before in {"-chapsecret", "-password"} else word
+            for before, word in zip(["", *words], words, strict=False)
+        ]
+        line = " ".join(["svctask", *shown])
+        self.audit.append(Action(self.stamp(), status, made.group(1) if made else "", line))
 
     def fail_on_purpose(self, name: str) -> None:
         """Refuse the command when a fault switch says so."""

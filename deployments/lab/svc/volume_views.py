@@ -22,15 +22,15 @@ VOLUME_COLUMNS = names(
 )
 
 
-@command("lsvdisk", flags="bytes gui", values="unit")
+@command("lsvdisk")
 def lsvdisk(system: System, request: Request) -> Table | Detail:
     """List volumes, or show one with its copies."""
-    in_bytes = request.has("bytes")
+    unit = request.unit
     if request.target is not None:
-        return _volume_detail(system, system.volume(request.target), in_bytes)
+        return _volume_detail(system, system.volume(request.target), unit)
     rows = []
     for volume in system.state.volumes.values():
-        fields = _volume_fields(system, volume, in_bytes)
+        fields = volume_fields(system, volume, unit)
         rows.append([fields.get(name, "") for name in VOLUME_COLUMNS])
     return Table(VOLUME_COLUMNS, rows)
 
@@ -42,7 +42,8 @@ def _many(things: list[tuple[int, str]]) -> tuple[object, object]:
     return things[0] if things else (None, None)
 
 
-def _volume_fields(system: System, volume: Volume, in_bytes: bool) -> dict[str, object]:
+def volume_fields(system: System, volume: Volume, unit: str) -> dict[str, object]:
+    """Return what every view tells of a volume."""
     state = system.state
     maps = [
         (mapping.id, mapping.name)
@@ -58,21 +59,21 @@ def _volume_fields(system: System, volume: Volume, in_bytes: bool) -> dict[str, 
         "IO_group_id": 0,
         "IO_group_name": "io_grp0",
         "status": "online" if system.is_online(volume) else "offline",
-        "mdisk_grp_id": 0,
-        "mdisk_grp_name": volume.pool,
-        "capacity": views.size(volume.capacity, in_bytes=in_bytes),
-        "type": "striped",
+        "mdisk_grp_id": 0 if len(volume.copies) == 1 else "many",
+        "mdisk_grp_name": volume.pool if len(volume.copies) == 1 else "many",
+        "capacity": views.size(volume.capacity, unit),
+        "type": "striped" if len(volume.copies) == 1 else "many",
         "FC_id": fc_id,
         "FC_name": fc_name,
         "RC_id": rc_id,
         "RC_name": rc_name,
         "vdisk_UID": volume.uid,
         "fc_map_count": len(maps),
-        "copy_count": 1,
+        "copy_count": len(volume.copies),
         "fast_write_state": "empty",
-        "se_copy_count": 1,
+        "se_copy_count": len(volume.copies) * (volume.is_thin and not volume.is_compressed),
         "RC_change": "no",
-        "compressed_copy_count": 0,
+        "compressed_copy_count": len(volume.copies) * volume.is_compressed,
         "parent_mdisk_grp_id": 0,
         "parent_mdisk_grp_name": volume.pool,
         "formatting": "no",
@@ -88,8 +89,8 @@ def _volume_fields(system: System, volume: Volume, in_bytes: bool) -> dict[str, 
     }
 
 
-def _volume_detail(system: System, volume: Volume, in_bytes: bool) -> Detail:
-    fields = _volume_fields(system, volume, in_bytes)
+def _volume_detail(system: System, volume: Volume, unit: str) -> Detail:
+    fields = volume_fields(system, volume, unit)
     own = names(
         "id name IO_group_id IO_group_name status mdisk_grp_id mdisk_grp_name capacity type"
     )
@@ -98,7 +99,6 @@ def _volume_detail(system: System, volume: Volume, in_bytes: bool) -> Detail:
         " compressed_copy_count volume_id volume_name function volume_group_id volume_group_name"
         " protocol is_snapshot snapshot_count restore_in_progress"
     )
-    capacity = fields["capacity"]
     whole: list[tuple[str, object]] = [(name, fields[name]) for name in own]
     whole += [
         ("formatted", "yes"),
@@ -108,56 +108,48 @@ def _volume_detail(system: System, volume: Volume, in_bytes: bool) -> Detail:
     ]
     whole += [(name, fields.get(name, "")) for name in later]
     whole += [
-        ("throttling", 0),
+        ("throttling", volume.settings.get("throttling", "0")),
         ("preferred_node_id", 1),
         ("fast_write_state", "empty"),
-        ("cache", "readwrite"),
-        ("udid", None),
-        ("sync_rate", 50),
+        ("cache", volume.settings.get("cache", "readwrite")),
+        ("udid", volume.settings.get("udid")),
+        ("sync_rate", volume.settings.get("sync_rate", "50")),
         ("mirror_write_priority", "latency"),
         ("filesystem", None),
     ]
-    copy: list[tuple[str, object]] = [
-        ("copy_id", 0),
-        ("status", fields["status"]),
+    sections = [copy_fields(system, volume, copy, unit) for copy in sorted(volume.copies)]
+    return Detail([whole, *sections])
+
+
+def copy_fields(system: System, volume: Volume, copy: int, unit: str) -> list[tuple[str, object]]:
+    """Return what the detailed views tell of one copy."""
+    capacity = views.size(volume.capacity, unit)
+    settings = volume.settings
+    return [
+        ("copy_id", copy),
+        ("status", "online" if system.is_online(volume) else "offline"),
         ("sync", "yes"),
         ("auto_delete", "no"),
-        ("primary", "yes"),
+        ("primary", copy == volume.copies[0]),
         ("mdisk_grp_id", 0),
         ("mdisk_grp_name", volume.pool),
         ("type", "striped"),
         ("used_capacity", capacity),
         ("real_capacity", capacity),
-        ("free_capacity", views.size(0, in_bytes=in_bytes)),
+        ("free_capacity", views.size(0, unit)),
         ("overallocation", 100),
-        ("autoexpand", "on"),
-        ("warning", 80),
-        ("grainsize", 256),
-        ("se_copy", "yes"),
-        ("easy_tier", "on"),
+        ("autoexpand", settings.get("autoexpand", "on") if volume.is_thin else ""),
+        ("warning", settings.get("warning", "80") if volume.is_thin else ""),
+        ("grainsize", 256 if volume.is_thin else ""),
+        ("se_copy", volume.is_thin and not volume.is_compressed),
+        ("easy_tier", settings.get("easy_tier", "on")),
         ("easy_tier_status", "balanced"),
-        ("compressed_copy", "no"),
+        ("compressed_copy", volume.is_compressed),
+        ("uncompressed_used_capacity", capacity),
         ("parent_mdisk_grp_id", 0),
         ("parent_mdisk_grp_name", volume.pool),
         ("encrypt", "no"),
     ]
-    return Detail([whole, copy])
-
-
-@command("lsvdiskcopy", flags="bytes", values="copy")
-def lsvdiskcopy(system: System, request: Request) -> Table:
-    """List the copies of volumes: one each."""
-    columns = names(
-        "vdisk_id vdisk_name copy_id status sync primary mdisk_grp_id mdisk_grp_name capacity type"
-        " se_copy easy_tier easy_tier_status compressed_copy"
-    )
-    found = [system.volume(request.target)] if request.target else system.state.volumes.values()
-    rows = []
-    for volume in found:
-        fields = _volume_fields(system, volume, request.has("bytes"))
-        first = (volume.id, volume.name, 0, fields["status"], "yes", "yes", 0, volume.pool)
-        rows.append((*first, fields["capacity"], "striped", "yes", "on", "balanced", "no"))
-    return Table(columns, rows)
 
 
 @command("lsvdiskfcmappings")

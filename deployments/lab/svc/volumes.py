@@ -4,36 +4,78 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployments.lab.svc import flashcopy
 from deployments.lab.svc.commands import Done, Request, command
 from deployments.lab.svc.model import Volume
 from deployments.lab.svc.naming import free_id, new_name
 from deployments.lab.svc.refusals import Refusal
+from deployments.lab.svc.states import IDLE, STOPPED
+from deployments.lab.svc.views import UNIT_BYTES
 
 if TYPE_CHECKING:
     from deployments.lab.svc.system import System
 
-UNIT_BYTES = {"b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "tb": 1024**4, "pb": 1024**5}
+POOLS = {"0", "Pool0"}
+SETTINGS = {
+    "rate": "throttling",
+    "warning": "warning",
+    "cache": "cache",
+    "syncrate": "sync_rate",
+    "udid": "udid",
+    "easytier": "easy_tier",
+    "autoexpand": "autoexpand",
+}
+"""An option of `chvdisk`, and the attribute that shows it."""
 
 
 @command(
     "mkvdisk",
     values="mdiskgrp pool size unit name iogrp rsize warning grainsize copies vtype mdisk udid"
-    " easytier cache syncrate accessiogrp node",
+    " easytier cache syncrate accessiogrp node volumegroup mirrorwritepriority",
     flags="autoexpand compressed thin deduplicated nofmtdisk fmtdisk noautoexpand createsync",
     takes_object=False,
 )
 def mkvdisk(system: System, request: Request) -> Done:
     """Make a volume of zeros."""
-    if not request.get("size") or not (request.get("mdiskgrp") or request.get("pool")):
+    return Done(f"Virtual Disk, id [{_make(system, request).id}], successfully created\n")
+
+
+@command(
+    "mkvolume",
+    values="pool size unit name iogrp buffersize warning grainsize cache volumegroup udid",
+    flags="thin compressed deduplicated noautoexpand nofmtdisk",
+    takes_object=False,
+)
+def mkvolume(system: System, request: Request) -> Done:
+    """Make a volume of zeros, with one copy for each pool named."""
+    return Done(f"Volume, id [{_make(system, request).id}], successfully created.\n")
+
+
+def _make(system: System, request: Request) -> Volume:
+    pools = (request.get("mdiskgrp") or request.get("pool") or "").split(":")
+    if not request.get("size") or pools == [""]:
         raise Refusal("CMMVC5707E")
+    for pool in set(pools) - POOLS:
+        raise Refusal("CMMVC5753E" if pool.isdecimal() else "CMMVC5754E")
+    count = max(len(pools), request.number("copies", 1, 1, 2))
+    if count > 2:
+        raise Refusal("CMMVC5767E")
+    capacity = _bytes(request)
+    if not capacity or capacity % 512:
+        raise Refusal("CMMVC5711E", request.values["size"])
+    volume = add_volume(system, request.get("name"), capacity)
+    volume.copies = list(range(count))
+    volume.is_compressed = request.has("compressed")
+    volume.is_thin = volume.is_compressed or request.has("thin") or "rsize" in request.values
+    return volume
+
+
+def _bytes(request: Request) -> int:
+    """Read `-size` and `-unit`, which is MB unless it is said."""
     unit = UNIT_BYTES.get(request.get("unit") or "mb")
     if unit is None:
         raise Refusal("CMMVC5711E", request.values["unit"])
-    capacity = request.number("size", 0, 1, 2**60) * unit
-    if capacity % 512:
-        raise Refusal("CMMVC5711E", request.values["size"])
-    volume = add_volume(system, request.get("name"), capacity)
-    return Done(f"Virtual Disk, id [{volume.id}], successfully created\n")
+    return request.number("size", 0, 0, 2**60) * unit
 
 
 def add_volume(system: System, name: str | None, capacity: int) -> Volume:
@@ -48,12 +90,27 @@ def add_volume(system: System, name: str | None, capacity: int) -> Volume:
     return volume
 
 
-@command("chvdisk", values="name")
+@command(
+    "chvdisk",
+    values="name iogrp rate warning cache syncrate udid easytier autoexpand primary copy node"
+    " mirrorwritepriority",
+    flags="force unitmb",
+)
 def chvdisk(system: System, request: Request) -> Done:
-    """Rename a volume."""
+    """Rename a volume, or change what it is set to."""
     volume = system.volume(request.object)
     others = [other for other in system.state.volumes.values() if other is not volume]
     name = new_name(others, request.get("name"), volume.name)
+    if request.get("iogrp") not in {None, "0", "io_grp0"}:
+        raise Refusal("CMMVC5804E")
+    if request.get("primary") is not None:
+        copy = request.number("primary", 0, 0, 1)
+        if copy not in volume.copies:
+            raise Refusal("CMMVC5804E")
+        volume.copies.sort(key=lambda each: each != copy)
+    for option, attribute in SETTINGS.items():
+        if option in request.values:
+            volume.settings[attribute] = request.values[option].rstrip("%")
     if name != volume.name:
         system.shelf.rename((system.state.name, volume.name), name)
         _rename_in_relationships(system, volume.name, name)
@@ -71,14 +128,26 @@ def _rename_in_relationships(system: System, old: str, new: str) -> None:
                 each.aux_volume = new
 
 
-@command("expandvdisksize", needs="size", values="unit")
+@command("expandvdisksize", needs="size", values="unit", flags="fmtdisk nofmtdisk")
 def expandvdisksize(system: System, request: Request) -> Done:
     """Make a volume larger; not while it is in a mapping or relationship."""
+    return _resize(system, request, +1)
+
+
+@command("shrinkvdisksize", needs="size", values="unit", flags="force")
+def shrinkvdisksize(system: System, request: Request) -> Done:
+    """Make a volume smaller; not while it is in a mapping or relationship."""
+    return _resize(system, request, -1)
+
+
+def _resize(system: System, request: Request, direction: int) -> Done:
     volume = system.volume(request.object)
     if _is_in_use(system, volume):
         raise Refusal("CMMVC5767E")
-    unit = UNIT_BYTES.get(request.get("unit") or "mb", 1024**2)
-    volume.capacity += request.number("size", 0, 1, 2**60) * unit
+    capacity = volume.capacity + direction * _bytes(request)
+    if capacity <= 0 or capacity % 512:
+        raise Refusal("CMMVC5711E", request.values["size"])
+    volume.capacity = capacity
     system.shelf.create((system.state.name, volume.name), volume.capacity)
     return Done()
 
@@ -92,14 +161,39 @@ def _is_in_use(system: System, volume: Volume) -> bool:
 
 @command("rmvdisk", flags="force removehostmappings removefcmaps removercrelationships")
 def rmvdisk(system: System, request: Request) -> Done:
-    """Remove a volume that is neither mapped nor copied; -force removes host maps with it."""
-    volume = system.volume(request.object)
+    """Remove volumes (a colon list) that are neither mapped nor copied."""
+    return _remove(system, request)
+
+
+@command(
+    "rmvolume",
+    flags="removehostmappings removefcmaps removercrelationships cancelbackup",
+)
+def rmvolume(system: System, request: Request) -> Done:
+    """Remove a volume that is neither mapped nor copied."""
+    return _remove(system, request)
+
+
+def _remove(system: System, request: Request) -> Done:
+    """Remove all volumes named, or none; what holds them goes only where the line says so."""
     state = system.state
-    is_mapped = any(shown.volume == volume.id for shown in state.host_maps)
-    loose = request.has("force") or request.has("removehostmappings")
-    if _is_in_use(system, volume) or (is_mapped and not loose):
-        raise Refusal("CMMVC5840E")
-    state.host_maps = [shown for shown in state.host_maps if shown.volume != volume.id]
-    del state.volumes[volume.id]
-    system.shelf.remove((state.name, volume.name))
+    chosen = [system.volume(word) for word in request.object.split(":")]
+    for volume in chosen:
+        is_mapped = any(shown.volume == volume.id for shown in state.host_maps)
+        is_loose = request.has("force") or request.has("removehostmappings")
+        held = [each for each in state.mappings.values() if volume.id in {each.source, each.target}]
+        can_go = request.has("removefcmaps") and all(
+            each.status in {IDLE, STOPPED} for each in held
+        )
+        if (is_mapped and not is_loose) or (held and not can_go):
+            raise Refusal("CMMVC5840E")
+        if system.relationships_of(volume):
+            raise Refusal("CMMVC5840E")
+    for volume in chosen:
+        state.host_maps = [shown for shown in state.host_maps if shown.volume != volume.id]
+        for each in list(state.mappings.values()):
+            if volume.id in {each.source, each.target}:
+                flashcopy.forget(system, each)
+        del state.volumes[volume.id]
+        system.shelf.remove((state.name, volume.name))
     return Done()
