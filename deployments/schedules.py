@@ -128,6 +128,16 @@ def _cloud(profile: BackupProfile) -> list[Wanted]:
         ),
         _of(
             profile,
+            "compact",
+            "flows.compact.compact",
+            f"Writes the newest restore point of {name} anew, as COMPACTION says.",
+            group,
+            (_daily("compact", profile, after=timedelta(hours=6)),)
+            if profile.compaction is not None
+            else (),
+        ),
+        _of(
+            profile,
             "drill",
             "flows.drill.drill",
             f"Proves a restore of {name} on scratch disks; run it by hand or give it a schedule.",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from socket import gethostname
+from typing import Any
 
 from blocks.catalog.claims import begin_intent, end_intent
 from blocks.catalog.labels import Labels
-from blocks.catalog.point import Kind, RestorePoint, image_folder, image_name, new_id
+from blocks.catalog.point import Kind, PointId, RestorePoint, image_folder, image_name, new_id
 from blocks.catalog.shelf import publish
 from blocks.errors import CorruptData
 from blocks.store.base import Store
@@ -26,6 +27,21 @@ class CompactedPoint:
     point: RestorePoint
     volumes: tuple[Compacted, ...]
 
+    def document(self) -> dict[str, Any]:
+        """Say what was written, and how."""
+        return {
+            "group": self.point.group,
+            "restore_point": self.point.id,
+            "of": self.point.parent,
+            "kind": str(self.point.kind),
+            "bytes": self.point.size_bytes,
+            "stored_bytes": self.point.stored_bytes,
+            "copied_bytes": sum(volume.copied_bytes for volume in self.volumes),
+            "moved_bytes": sum(volume.moved_bytes for volume in self.volumes),
+            "encoded_bytes": sum(volume.encoded_bytes for volume in self.volumes),
+            "keys": [key for volume in self.point.volumes for key in volume.image_keys],
+        }
+
 
 def compact_point(
     store: Store,
@@ -34,6 +50,7 @@ def compact_point(
     stop: threading.Event,
     progress: Progress,
     settings: CompactSettings | None = None,
+    run_id: PointId | None = None,
 ) -> CompactedPoint:
     """Make a new restore point of the same moment, whose objects hold nothing dead.
 
@@ -46,6 +63,7 @@ def compact_point(
         stop: set it to stop.
         progress: polled by displays.
         settings: how; labels are made here.
+        run_id: of the new point, if it is known already; never used before.
 
     Raises:
         Refused: the point is encrypted.
@@ -55,7 +73,7 @@ def compact_point(
     for volume in point.volumes:
         require_compactable(volume, point.objects)
     how = settings or CompactSettings()
-    run_id = new_id()
+    run_id = run_id or new_id()
     intent = begin_intent(store, point.group, run_id, parent=point)
     try:
         volumes = tuple(
@@ -86,7 +104,7 @@ def _compact(
     store: Store,
     point: RestorePoint,
     index: int,
-    run_id: str,
+    run_id: PointId,
     how: CompactSettings,
     stop: threading.Event,
     progress: Progress,

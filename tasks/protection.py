@@ -195,10 +195,15 @@ def watch(
         longer = profile.object_lock_days * ALARM_LOCK_FACTOR
         said += _lock(wanted, profile, decision.history[-ALARM_POINTS:], days=longer)
     said += _changed_settings(wanted, profile)
-    said += _lock(wanted, profile, [point], days=profile.object_lock_days)
+    said += lock_point(wanted, profile, point)
     for warning in said:
         run_log().warning("%s", warning)
     return said
+
+
+def lock_point(wanted: Configuration, profile: BackupProfile, point: RestorePoint) -> list[str]:
+    """Lock all that a point needs for OBJECT_LOCK_DAYS; say what could not be locked."""
+    return _lock(wanted, profile, [point], days=profile.object_lock_days)
 
 
 _PASSPHRASE = "FLASHVAULT_PASSPHRASE"  # noqa: S105 - the name of a variable

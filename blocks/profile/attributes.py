@@ -179,6 +179,21 @@ def _read_whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def _read_compaction(text: str) -> int | None:
+    word = text.lower()
+    if word == "no":
+        return None
+    if word == "full":
+        return 0
+    if not re.fullmatch(r"\d{1,2}%?", text) or not int(text.removesuffix("%")):
+        raise ValueError(f"'{text}' is neither no, nor full, nor a share of 1% to 99%")
+    return int(text.removesuffix("%"))
+
+
+def _print_compaction(dead_percent: int | None) -> str:
+    return {None: "no", 0: "full"}.get(dead_percent, f"{dead_percent}%")
+
+
 def _read_zone(text: str) -> str:
     try:
         ZoneInfo(text)
@@ -250,6 +265,8 @@ Duration = Annotated[timedelta, _text_only(_read_duration), _text(_print_duratio
 Size = Annotated[int, _text_only(_read_size), _text(print_size)]
 Rate = Annotated[int, _text_only(_read_rate), _text(lambda rate: f"{print_size(rate)}/s")]
 Percent = Annotated[float, _text_only(_read_percent), _text(lambda percent: f"{percent:g}")]
+Compaction = Annotated[int | None, _text_only(_read_compaction), _text(_print_compaction)]
+"""What share of an object may be dead before it is written anew, in percent; 0 means a full."""
 Port = Annotated[int, _text_only(_read_whole(1, 65535)), _text(str)]
 DayCount = Annotated[int, _text_only(_read_whole(0, 36500)), _text(str)]
 Zone = Annotated[str, _text_only(_read_zone)]

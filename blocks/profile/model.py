@@ -183,6 +183,7 @@ class BackupProfile(Configured):
     extent_bytes: kinds.Size = Field(default=256 * KIB, alias="EXTENT_SIZE")
     retention: RetentionText | None = Field(default=None, alias="RETENTION")
     object_lock_days: kinds.DayCount = Field(default=0, alias="OBJECT_LOCK_DAYS")
+    compaction: kinds.Compaction = Field(default=None, alias="COMPACTION")
     verify_days: kinds.DayCount = Field(default=30, alias="VERIFY_DAYS")
     bandwidth_limit: kinds.Rate | None = Field(default=None, alias="BANDWIDTH_LIMIT")
     rpo: kinds.Duration | None = Field(default=None, alias="RPO")
@@ -244,6 +245,8 @@ def _cloud_rules(values: Mapping[str, Any]) -> Iterator[Fault]:
     encryption, service = values.get("encryption"), values.get("cloud_service")
     if encryption == Encryption.AES and service == Provider.AWS:
         yield "ENCRYPTION", "AES is IBM's: use it with CLOUD_SERVICE=IBM, or choose KMS or CLIENT"
+    if encryption == Encryption.CLIENT and values.get("compaction") is not None:
+        yield "COMPACTION", "sealed frames stay where they are: not with ENCRYPTION=CLIENT"
     extent = values.get("extent_bytes")
     if extent is not None and (not 64 * KIB <= extent <= 4 * MIB or extent & (extent - 1)):
         yield "EXTENT_SIZE", "must be a power of two from 64KiB to 4MiB"
@@ -267,6 +270,7 @@ _CLOUD_ONLY = (
     "EXTENT_SIZE",
     "RETENTION",
     "OBJECT_LOCK_DAYS",
+    "COMPACTION",
     "VERIFY_DAYS",
     "BANDWIDTH_LIMIT",
     "PRE_FREEZE",

@@ -28,6 +28,7 @@ VERBS = {
     "drill": "runs",
     "reconcile": "runs",
     "prune": "runs",
+    "compact": "runs",
     "sync": "remote",
     "failover": "remote",
     "failback": "remote",

@@ -37,7 +37,8 @@ def compact(
     Example: flashvault image compact --from s3://bucket/by-hand --name db
     """
     with reported_errors(as_json=as_json):
-        document = _document(_compact(source, name, point, dead, quiet=quiet or as_json))
+        done = _compact(source, name, point, dead, quiet=quiet or as_json)
+        document = {"ok": True, **done.document()}
         if as_json:
             print_json(document)
         else:
@@ -64,21 +65,6 @@ def _compact(source: str, name: str, point: str, dead: int, *, quiet: bool) -> C
             progress=progress,
             settings=CompactSettings(dead_share=dead / 100),
         )
-
-
-def _document(done: CompactedPoint) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "restore_point": done.point.id,
-        "of": done.point.parent,
-        "kind": str(done.point.kind),
-        "bytes": done.point.size_bytes,
-        "stored_bytes": done.point.stored_bytes,
-        "copied_bytes": sum(volume.copied_bytes for volume in done.volumes),
-        "moved_bytes": sum(volume.moved_bytes for volume in done.volumes),
-        "encoded_bytes": sum(volume.encoded_bytes for volume in done.volumes),
-        "keys": [key for volume in done.point.volumes for key in volume.image_keys],
-    }
 
 
 def _tell(document: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Backup and restore")(restore)
     app.command(rich_help_panel="Backup and restore")(verify)
     app.command(rich_help_panel="Backup and restore")(prune)
+    app.command(rich_help_panel="Backup and restore")(compact)
     app.command(rich_help_panel="Backup and restore")(drill)
     app.command(rich_help_panel="Backup and restore")(reconcile)
 
@@ -213,6 +214,33 @@ def prune(
     with reported_errors(as_json=as_json):
         parameters = {"group": group, "dry_run": dry_run}
         finish(run_now("flows.prune", "prune", parameters, quiet=as_json), as_json=as_json)
+
+
+def compact(
+    group: Annotated[str, typer.Argument(help="Resource group.")],
+    dead: Annotated[
+        int | None,
+        typer.Option(
+            "--dead",
+            help="Write anew what is dead by more than so many percent; 0 makes a full."
+            " By default the profile's COMPACTION.",
+            min=0,
+            max=99,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the newest restore point anew inside the bucket, without the dead bytes of its chain.
+
+    A new restore point of the same moment, proven frame by frame before it counts; the old one
+    stays until RETENTION lets go of it. With --dead 0 stock tools can restore it. Encrypted points
+    are refused.
+
+    Example: flashvault compact RG1 --dead 0
+    """
+    with reported_errors(as_json=as_json):
+        parameters = {"group": group, "dead_percent": dead}
+        finish(run_now("flows.compact", "compact", parameters, quiet=as_json), as_json=as_json)
 
 
 def drill(
