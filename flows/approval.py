@@ -9,7 +9,8 @@ from pydantic import Field
 
 from blocks.errors import Refused
 from blocks.policy.recovery import RestorePlan
-from blocks.units import format_size
+from blocks.units import format_duration, format_size
+from tasks.pace import expected_s
 
 WAIT_S = 24 * 3600
 """How long a restore waits for its approval."""
@@ -60,12 +61,22 @@ def _ask(group: str, what: str, plan: str) -> None:
         raise Refused(f"'{answer.group}' is not the name of the group, {group}")
 
 
+def expected_words(seconds: float | None) -> str:
+    """Say how long a restore should take."""
+    if seconds is None:
+        return "How long it takes is not known: nothing was restored on this machine yet."
+    return f"It should take about {format_duration(seconds)}, as the last restores here did."
+
+
 def plan_markdown(plan: RestorePlan) -> str:
     """Show a plan to the person who decides."""
     point = plan.point
     size = format_size(plan.write_bytes)
     lines = [
         f"**{size} on {len(plan.placements)} disks will be written over.**",
+        "",
+        f"{format_size(plan.data_bytes)} of it is data, the rest zeros."
+        f" {expected_words(expected_s(plan))}",
         "",
         f"Restore point `{point.id}` of **{point.group}**, taken {point.taken_at.isoformat()}.",
         "",

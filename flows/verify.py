@@ -86,18 +86,29 @@ def verify(
             if is_whole and not point:
                 remember_all(source, run, found, looked, began)
     report_verify(document)
-    depth = document["depth"]
     damaged = len(document["damaged_points"])
     return ended(
         Ending(
             outcome="damaged" if damaged else "verified",
             summary=f"{damaged} of {len(found)} restore points of {group} are damaged"
             if damaged
-            else f"{len(found)} restore points of {group} are whole ({depth})",
+            else sound(document),
             exit_code=3 if damaged else 0,
             report=document,
             markdown=verified_markdown(document),
         )
+    )
+
+
+def sound(document: dict[str, Any]) -> str:
+    """Say that nothing is wrong, and how much of it was looked at."""
+    group, depth, covered = document["group"], document["depth"], document["coverage"]
+    if covered is None:
+        return f"{len(document['points'])} restore points of {group} are whole ({depth})"
+    proven = "yes" if covered["complete"] else f"no, {covered['late']} objects are late"
+    return (
+        f"nothing wrong in {depth} of {group}; everything proven within"
+        f" {covered['within_days']} days: {proven}"
     )
 
 
@@ -115,5 +126,5 @@ def verify_slice(
     looked = [row for volume in read for row in volume.looked]
     mark(source, run.group, looked)
     covered = remember(source, run, chosen, read, now, within_days)
-    depth = f"{len(chosen.due)} objects that were due, deep"
+    depth = f"the {len(chosen.due)} of {len(chosen.since)} objects that were due"
     return verified_document(run.group, found, looked, depth, covered)

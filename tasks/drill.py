@@ -20,6 +20,7 @@ from tasks.importing import Imported
 from tasks.inside import faults_of
 from tasks.journal import state_directory
 from tasks.open import configuration, host
+from tasks.pace import remember_pace
 from tasks.plan import Asked, configured, find, open_source
 from tasks.restore import RestoredDisk
 from tasks.restored import looks_markdown
@@ -197,5 +198,6 @@ def drilled_markdown(document: dict[str, Any], history: Sequence[Mapping[str, An
 def report_drill(document: dict[str, Any], markdown: str) -> None:
     """Show the drill in Prefect."""
     group = document["group"]
+    remember_pace(document)
     reports.artifact(f"drill-{slug(group)}", markdown, "The newest drill")
     reports.event("drill.completed", group, rto_s=document["rto_s"])

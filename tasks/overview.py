@@ -262,10 +262,8 @@ def cells(row: Overview) -> dict[str, str]:
         since = f" since {row.remote.since:%Y-%m-%d %H:%M}" if row.remote.since else ""
         cells["remote"] = f"{row.remote.condition}{since}"
     if row.coverage is not None and row.coverage.oldest_at is not None:
-        within = f" within {row.coverage.within_days} d" if row.coverage.within_days else ""
-        said = "yes" if row.coverage.is_complete else f"no, {row.coverage.late} late"
-        oldest = f"oldest proof {row.coverage.oldest_at:%Y-%m-%d}"
-        cells["verified"] = f"{said}{within}, {oldest}" if within else oldest
+        said = "yes, " if row.coverage.is_complete else f"no ({row.coverage.late} late), "
+        cells["verified"] = f"{said * bool(row.coverage.within_days)}{row.coverage.oldest_at:%m-%d}"
     if row.drill is not None:
         took = format_duration(row.drill.rto_s)
         cells["last drill"] = f"{row.drill.at:%Y-%m-%d}, {took}"

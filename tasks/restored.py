@@ -10,6 +10,7 @@ from blocks.policy.recovery import RestorePlan
 from blocks.units import format_duration, format_size, slug
 from tasks import reports
 from tasks.importing import Imported
+from tasks.pace import expected_s, remember_pace
 from tasks.restore import RestoredDisk
 
 
@@ -21,6 +22,7 @@ def plan_document(plan: RestorePlan) -> dict[str, Any]:
         "taken_at": plan.point.taken_at.isoformat(),
         "write_bytes": plan.write_bytes,
         "data_bytes": plan.data_bytes,
+        "expected_s": round(expected, 1) if (expected := expected_s(plan)) is not None else None,
         "volumes": [
             {
                 "name": placement.volume.name,
@@ -109,7 +111,7 @@ def looks_markdown(looks: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["", "| file system | type | fsck | mounted | verdict |", "|---|---|---|---|---|"]
     for row in looks:
         place = f" ({row['mount_point']})" if row["mount_point"] else ""
-        mounted = f"yes, {row['entries']} names" if row["mounted"] else "no"
+        mounted = f"yes, {row['entries']} in its root" if row["mounted"] else "no"
         verdict = "good" if row["ok"] else f"**{'; '.join(row['faults'])}**"
         lines.append(
             f"| {row['device'] or '—'}{place} | {row['type']} | {row['fsck']} | {mounted}"
@@ -121,6 +123,7 @@ def looks_markdown(looks: Sequence[Mapping[str, Any]]) -> list[str]:
 def report_restore(document: dict[str, Any]) -> None:
     """Show the report in Prefect, and say that it happened."""
     group = document["group"]
+    remember_pace(document)
     reports.artifact(f"restore-{slug(group)}", restored_markdown(document), "What was restored")
     reports.event(
         "restore.completed",

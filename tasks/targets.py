@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blocks.catalog.point import RestorePoint, VolumeImage
-from blocks.errors import ConfigError, DiskMissing
+from blocks.errors import ConfigError, DiskMissing, HostError
 from blocks.host.base import Disk, Host
 from blocks.host.blank import looks_blank
 from blocks.host.linux import LinuxHost
@@ -77,11 +77,28 @@ class Places:
 
 def _path_target(path: Path, volume: VolumeImage) -> Disk:
     if not path.parent.is_dir():
-        raise ConfigError(f"there is no directory {path.parent}")
+        raise ConfigError(
+            f"there is no directory {path.parent}", hint="Make it, or choose another path."
+        )
+    if path.is_dir():
+        raise ConfigError(
+            f"{path} is a directory, not a disk or file for {volume.disk}",
+            hint=f"Name a file in it: --to {volume.disk}={path / volume.disk}.img.",
+        )
+    if path.exists() and not (path.is_file() or path.is_block_device()):
+        raise ConfigError(
+            f"{path} is neither a disk nor a file", hint="Name a block device, or a file."
+        )
     size_bytes = volume.size_bytes
     if path.exists():
-        with path.open("rb") as file:
-            size_bytes = file.seek(0, 2) or volume.size_bytes
+        try:
+            with path.open("rb") as file:
+                size_bytes = file.seek(0, 2) or volume.size_bytes
+        except OSError as error:
+            raise HostError(
+                f"{path} cannot be opened: {error.strerror}",
+                hint="Whoever restores must be allowed to read and write it.",
+            ) from error
     return Disk(name=str(path), path=str(path), size_bytes=size_bytes, uid="")
 
 

@@ -152,6 +152,8 @@ def verified_markdown(document: dict[str, Any]) -> str:
         f"**{len(document['damaged_points'])} of {count} restore points are damaged**"
         if document["damaged_points"]
         else f"{count} restore points are whole"
+        if not document["coverage"]
+        else "nothing is wrong"
     )
     lines = [
         f"## {document['group']}: {verdict} ({document['depth']})",

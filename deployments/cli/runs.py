@@ -11,6 +11,7 @@ import typer
 
 from deployments.cli.output import err, out, print_json, reported_errors
 
+IMPORTING = ("auto", "import", "recreate", "no")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Fsck = Annotated[
     bool, typer.Option("--fsck", help="Check the restored file systems afterwards, read-only.")
@@ -124,6 +125,8 @@ def restore(
       flashvault restore --bucket s3://pha-bucket --point 01J… RG1 --to hdisk18=/srv/hdisk18.img
     """
     with reported_errors(as_json=as_json):
+        if importing not in IMPORTING:
+            raise typer.BadParameter(f"--import is one of {', '.join(IMPORTING)}, not {importing}")
         parameters = {
             "group": _group(group, bucket),
             "to": _targets(to or []),
@@ -334,6 +337,7 @@ def _show(ending: Any) -> None:
 
 def _show_plan(document: dict[str, Any]) -> None:
     from blocks.units import format_size
+    from flows.approval import expected_words
 
     console = err()
     console.print(
@@ -346,6 +350,11 @@ def _show_plan(document: dict[str, Any]) -> None:
             f" is written onto {row['target']} ({row['target_path']})",
             markup=False,
         )
+    console.print(
+        f"  {format_size(document['write_bytes'])} in all, {format_size(document['data_bytes'])}"
+        f" of it data. {expected_words(document['expected_s'])}",
+        markup=False,
+    )
     for note in document["notes"]:
         console.print(f"  note: {note}", style="yellow", markup=False)
 

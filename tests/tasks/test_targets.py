@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from blocks.errors import ConfigError
-from tasks.targets import spelled_out
+from tasks.targets import Places, spelled_out
 
 A, B = "A" * 32, "B" * 32
 
@@ -40,3 +40,17 @@ def test_a_directory_is_for_all_volumes_that_are_not_named(tmp_path):
 def test_one_path_is_not_for_two_volumes():
     with pytest.raises(ConfigError, match="2 volumes"):
         spelled_out(point("hdisk18", "hdisk19"), {"": "/dev/sdx"})
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/tmp", "is a directory"),
+        ("/dev/null", "neither a disk nor a file"),
+        ("/no/such/place/x.img", "there is no directory"),
+    ],
+)
+def test_a_path_that_can_be_no_target_is_refused_with_a_hint(path, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        Places(None, group="RG1").target(path, point("hdisk18").volumes[0])
+    assert caught.value.hint
