@@ -1,6 +1,6 @@
 # Everything a person or CI runs. Each target sets up what it needs in .venv and is quick the second time.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(shell sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.lock)

@@ -87,7 +87,7 @@ def _adapter(model: type[Configured], field_name: str) -> TypeAdapter[Any]:
     assert field.annotation is not None
     if not field.metadata:
         return TypeAdapter(field.annotation)
-    return TypeAdapter(Annotated.__class_getitem__((field.annotation, *field.metadata)))  # type: ignore[attr-defined]
+    return TypeAdapter(Annotated[field.annotation, *field.metadata])  # type: ignore[arg-type]
 
 
 def reason(error: ValidationError) -> str:
