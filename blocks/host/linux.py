@@ -10,7 +10,7 @@ import json
 import logging
 import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -82,7 +82,7 @@ class LinuxHost:
         """List the disks with a vdisk UID, with exact sizes and what holds them."""
         named = self._named_devices()
         sizes = self._sizes(sorted({path for _, path in named.values()}))
-        groups = self._volume_groups_by_device()
+        groups = self._volume_groups_by_device() if self._has_block_device(sizes) else {}
         busy = self._busy_devices(sorted(sizes))
         return [
             Disk(
@@ -267,6 +267,14 @@ class LinuxHost:
             if size.isascii() and size.isdigit() and path in paths:
                 sizes[path] = int(size)
         return sizes
+
+    def _has_block_device(self, paths: Iterable[str]) -> bool:
+        """Tell whether any path may be a block device; where only files were seen, none is.
+
+        LVM lies on block devices only, and pvs refuses anyone but root: the lab needs neither.
+        """
+        script = 'for path do if [ -b "$path" ]; then echo block; exit; fi; done; echo files'
+        return self._run(["sh", "-c", script, "sh", *paths]).stdout.strip() != "files"
 
     def _volume_groups_by_device(self) -> dict[str, str]:
         words = ["pvs", "--reportformat", "json", "-o", "pv_name,vg_name"]
