@@ -125,6 +125,7 @@ class _Show:
         self.point = point
         self.taken_s = point.taken_at.timestamp()
         self.served_bytes = 0
+        self.is_up = False
         self.files: dict[str, _Shown] = {}
         volumes = chosen_volumes(point, wanted)
         disks = [volume.disk for volume in volumes]
@@ -224,6 +225,9 @@ def _serve(show: _Show, directory: Path, *, allow_other: bool) -> None:
             subtype="flashvault",
         )
     except RuntimeError as error:
+        if show.is_up:
+            # libfuse calls a signal an error of its loop: the mount was there, and has ended.
+            return
         raise HostError(
             f"cannot mount on {directory}",
             hint="See FUSE's own message above; a user needs fusermount3 (apt install fuse3).",
@@ -250,6 +254,7 @@ def _fuse() -> Any:
 
 def _announce(show: _Show, directory: Path) -> Callable[[], None]:
     def ready() -> None:
+        show.is_up = True
         console = err()
         console.print(
             f"restore point {show.point.id} of {show.point.group}, taken"
