@@ -19,13 +19,13 @@ from enum import Enum
 from blocks.errors import (
     ConfigError,
     FlashvaultError,
-    Stopped,
     SvcBusy,
     SvcStateError,
     Unreachable,
 )
 from blocks.svc.client import SvcClient
 from blocks.svc.model import ConsistencyGroup, CopyState, Mapping
+from blocks.svc.waiting import Pace, Patience, wait_for
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class FlashCopyGroup:
         """
         self._is_touched = False
         try:
-            return self._prepare(self._clock() + deadline_s, stop)
+            return self._prepare(Patience(self._clock() + deadline_s, self._clock, stop))
         except BaseException as error:
             if self._is_touched:
                 self._lead_back_after(error)
@@ -189,15 +189,15 @@ class FlashCopyGroup:
 
         Below 100 % progress this loses the targets' data: nobody may be reading them.
         """
-        deadline = self._clock() + deadline_s
+        patience = Patience(self._clock() + deadline_s, self._clock, stop)
         state = self.status()
         if state is CopyState.PREPARING:
-            state = self._wait(_SETTLED | {CopyState.PREPARED}, deadline, stop).status
+            state = self._wait(_SETTLED | {CopyState.PREPARED}, patience).status
         if state in _STOPPABLE:
             self._stop_now()
         elif state is not CopyState.STOPPING:
             return state
-        return self._wait(_ENDED, deadline, stop).status
+        return self._wait(_ENDED, patience).status
 
     def abandon(self, deadline_s: float = ABANDON_DEADLINE_S) -> CopyState:
         """Lead the group back from any state to one that harms nobody; return that state.
@@ -228,7 +228,7 @@ class FlashCopyGroup:
                     hint="If it is prepared, its sources run write-through. "
                     f"Stop it: stopfcconsistgrp {self.name}",
                 )
-            _pause(POLL_S, None)
+            time.sleep(POLL_S)
 
     def wait_until(
         self,
@@ -243,9 +243,10 @@ class FlashCopyGroup:
             SvcStateError: it did not get there within `deadline_s`.
             Stopped: `stop` was set.
         """
-        return self._wait(states, self._clock() + deadline_s, stop, on_poll)
+        patience = Patience(self._clock() + deadline_s, self._clock, stop)
+        return self._wait(states, patience, on_poll)
 
-    def _prepare(self, deadline: float, stop: threading.Event | None) -> ConsistencyGroup:
+    def _prepare(self, patience: Patience) -> ConsistencyGroup:
         has_prestarted = False
         while True:
             group = self.group()
@@ -271,8 +272,8 @@ class FlashCopyGroup:
                 has_prestarted = True
             elif step is Step.STOP:
                 self._stop_now()
-            self._check_time(deadline, stop, f"still {state}, not prepared")
-            _pause(POLL_S, stop)
+            patience.check(self.name, f"still {state}, not prepared")
+            patience.pause(POLL_S)
 
     def _lead_back_after(self, error: BaseException) -> None:
         try:
@@ -291,27 +292,11 @@ class FlashCopyGroup:
     def _wait(
         self,
         states: Collection[CopyState],
-        deadline: float,
-        stop: threading.Event | None,
+        patience: Patience,
         on_poll: Callable[[ConsistencyGroup], None] | None = None,
     ) -> ConsistencyGroup:
-        interval = POLL_S
-        while True:
-            group = self.group()
-            if on_poll is not None:
-                on_poll(group)
-            if group.status in states:
-                return group
-            wanted = " or ".join(sorted(states))
-            self._check_time(deadline, stop, f"still {group.status}, not {wanted}")
-            _pause(interval, stop)
-            interval = min(interval * 1.5, POLL_MAX_S)
-
-    def _check_time(self, deadline: float, stop: threading.Event | None, what: str) -> None:
-        if stop is not None and stop.is_set():
-            raise Stopped(f"asked to stop while group {self.name} was {what}")
-        if self._clock() >= deadline:
-            raise SvcStateError(f"group {self.name} is {what} at the deadline")
+        pace = Pace(POLL_S, POLL_MAX_S)
+        return wait_for(self.group, lambda group: group.status, states, pace, patience, on_poll)
 
 
 _WRITE_THROUGH = {CopyState.PREPARING, CopyState.PREPARED}
@@ -325,7 +310,3 @@ def _is_started_since(after: ConsistencyGroup, before: ConsistencyGroup) -> bool
         return True
     # A small copy may be complete already; a group that somebody stopped has its old start time.
     return after.status is CopyState.IDLE_OR_COPIED and after.start_time != before.start_time
-
-
-def _pause(seconds: float, stop: threading.Event | None) -> None:
-    (stop or threading.Event()).wait(seconds)

@@ -16,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
 
-from blocks.errors import ConfigError, Refused, Stopped, SvcStateError
+from blocks.errors import ConfigError, Refused, SvcStateError
 from blocks.svc.client import SvcClient
 from blocks.svc.model import Relationship, RemoteConsistencyGroup, RemoteState, Side
+from blocks.svc.waiting import Pace, Patience, wait_for
 
 log = logging.getLogger(__name__)
 
@@ -299,24 +300,14 @@ class RemoteGroup:
             SvcStateError: it did not get there within `deadline_s`.
             Stopped: `stop` was set.
         """
-        deadline = self._clock() + deadline_s
-        waiting = stop or threading.Event()
-        interval = POLL_S
-        while True:
-            group = self.group()
-            if on_poll is not None:
-                on_poll(group)
-            if group.state in states:
-                return group
-            if waiting.is_set():
-                raise Stopped(f"asked to stop while group {self.name} was {group.state}")
-            if self._clock() >= deadline:
-                wanted = " or ".join(sorted(states))
-                raise SvcStateError(
-                    f"group {self.name} is still {group.state}, not {wanted}, at the deadline"
-                )
-            waiting.wait(interval)
-            interval = min(interval * 1.5, POLL_MAX_S)
+        return wait_for(
+            self.group,
+            lambda group: group.state,
+            states,
+            Pace(POLL_S, POLL_MAX_S),
+            Patience(self._clock() + deadline_s, self._clock, stop),
+            on_poll,
+        )
 
     def _not_from_here(self, move: str, group: RemoteConsistencyGroup) -> SvcStateError:
         hints = {
