@@ -21,7 +21,8 @@ State = TypeVar("State", bound=StrEnum)
 DELIMITER = "!"
 
 _CODE = re.compile(r"\bCMMVC\d{4,5}[EWI]\b")
-_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+# `ctrl_LUN_#` and `ctrl_s/n` are columns too.
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_.#/-]*")
 _CREATED = re.compile(r"\bid \[(\d+)\]")
 _TIMES = {12: "%y%m%d%H%M%S", 10: "%y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 

@@ -89,6 +89,7 @@ class SshServer:
         """Prepare, without listening yet."""
         self._listener: socket.socket | None = None
         self._transports: set[paramiko.Transport] = set()
+        self._admitted: set[paramiko.Transport] = set()
         self._lock = threading.Lock()
         self._logins = threading.BoundedSemaphore(self.limits.unauthenticated)
         self._allowance, self._refilled_at = float(self.limits.burst), time.monotonic()
@@ -124,6 +125,16 @@ class SshServer:
         """How many connections are logged in."""
         with self._lock:
             return sum(transport.is_authenticated() for transport in self._transports)
+
+    def admit(self, transport: paramiko.Transport) -> bool:
+        """Give a connection that is logged in its session; say whether there was one left."""
+        with self._lock:
+            if transport in self._admitted:
+                return True
+            if len(self._admitted) >= self.limits.sessions:
+                return False
+            self._admitted.add(transport)
+            return True
 
     def _accept(self, listener: socket.socket) -> None:
         while self._listener is listener:
@@ -169,6 +180,7 @@ class SshServer:
             transport.close()
             with self._lock:
                 self._transports.discard(transport)
+                self._admitted.discard(transport)
 
     def _await_login(self, transport: paramiko.Transport) -> None:
         deadline = time.monotonic() + LOGIN_LIMIT_S
@@ -177,7 +189,7 @@ class SshServer:
                 transport.close()
                 return
             time.sleep(0.01)
-        if self.sessions > self.limits.sessions:
+        if transport.is_authenticated() and not self.admit(transport):
             log.info("%s: more than %d sessions: closed", self.name, self.limits.sessions)
             transport.close()
 
@@ -270,6 +282,9 @@ class _Session(paramiko.ServerInterface):
         return common.AUTH_SUCCESSFUL if known else common.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
+        # Asked here too: a quick client's command is here before anybody looked at the login.
+        if not self._server.admit(self._transport):
+            return common.OPEN_FAILED_RESOURCE_SHORTAGE
         if kind == "session":
             return common.OPEN_SUCCEEDED
         return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from blocks.errors import SvcAnswerError
 from blocks.svc.model import (
+    ArrayHost,
     ConsistencyGroup,
     CopyState,
+    Event,
     HostMap,
     Mapping,
+    Partnership,
     Relationship,
     RemoteConsistencyGroup,
     System,
@@ -19,6 +22,7 @@ from blocks.svc.model import (
 )
 from blocks.svc.parse import (
     Record,
+    parse_clock,
     parse_codes,
     parse_concise,
     parse_created,
@@ -57,6 +61,9 @@ readers = [
     RemoteConsistencyGroup.from_record,
     HostMap.from_host_view,
     HostMap.from_volume_view,
+    Partnership.from_record,
+    ArrayHost.from_record,
+    Event.from_record,
 ]
 
 
@@ -171,3 +178,35 @@ def test_the_arrays_times(told, when):
 def test_what_is_no_time_is_refused_by_name(text):
     with contextlib.suppress(SvcAnswerError):
         parse_time(text)
+
+
+@given(st.text(max_size=60))
+def test_what_tells_of_nothing_created_is_refused_by_name(text):
+    with contextlib.suppress(SvcAnswerError):
+        assert parse_created(text).isdecimal()
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["Virtual Disk", "FlashCopy Mapping", "Vdisk [3]"]))
+def test_the_id_printed_is_the_id_read(number, kind):
+    told = f"{kind}, id [{number}], successfully created\n"
+    assert parse_created(told) == str(number)
+
+
+@given(st.lists(st.sampled_from(["CMMVC5753E", "CMMVC6372W", "CMMVC7017E", "CMMVC61551I"])))
+def test_the_codes_printed_are_the_codes_read(codes):
+    text = " ".join(f"x {code} why, " for code in codes)
+    assert parse_codes(text) == list(dict.fromkeys(codes))
+
+
+@given(st.text(max_size=15))
+def test_what_is_no_capacity_is_refused_by_name(text):
+    with contextlib.suppress(SvcAnswerError):
+        assert Record((("capacity", text),)).size_bytes("capacity") >= 0
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2068, 12, 31)))  # noqa: DTZ001 (the array's zone)
+def test_a_time_printed_is_the_time_read(moment):
+    whole = moment.replace(microsecond=0)
+    assert parse_time(whole.strftime("%y%m%d%H%M%S")) == whole
+    assert parse_time(whole.strftime("%y/%m/%d/%H/%M")) == whole.replace(second=0)
+    assert parse_clock(whole.strftime("%a %b %d %H:%M:%S CET %Y")) == whole
