@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -150,7 +151,9 @@ def _aws_client(settings: BucketSettings, common: dict[str, Any]) -> Any:
     import boto3
     from botocore.config import Config
 
-    session = boto3.Session(profile_name=settings.profile or None)
+    session = boto3.Session(
+        profile_name=settings.profile or None, botocore_session=_botocore_session()
+    )
     keys: dict[str, Any] = {}
     if settings.access_key:
         keys = {
@@ -178,6 +181,25 @@ def _aws_client(settings: BucketSettings, common: dict[str, Any]) -> Any:
         s3=bodies,
     )
     return session.client("s3", config=config, **common, **keys)
+
+
+def _botocore_session() -> Any:
+    """Return a new session that shares what the SDK has read of S3's description.
+
+    Reading it takes 0.15 s of processor, and a run opens its bucket in every step.
+    """
+    import botocore.session
+
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _service_descriptions())
+    return session
+
+
+@cache
+def _service_descriptions() -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 def _ibm_client(settings: BucketSettings, common: dict[str, Any]) -> Any:
