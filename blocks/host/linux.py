@@ -37,6 +37,9 @@ _NOT_INSTALLED = 127
 _NOTHING_FOUND = {"findmnt": (1,), "lsblk": (32, 64)}
 """Exit statuses that mean an empty list (or, lsblk's 64, one without devices just gone)."""
 
+_TOOLS = "PATH=$PATH:/usr/sbin:/sbin"
+"""An administrator's session, or a bare one, may lack the directories of the tools."""
+
 _RESCAN = (
     "for host in /sys/class/scsi_host/host*/scan; do"
     ' if [ -w "$host" ]; then echo "- - -" > "$host"; fi; done;'
@@ -73,7 +76,7 @@ class LinuxHost:
     def discover(self) -> list[Disk]:
         """Rescan the SCSI hosts and multipath, then list all disks."""
         if self._device_directory == BY_ID:
-            done = self._runner.run(_RESCAN, timeout_s=DISCOVER_TIMEOUT_S)
+            done = self._runner.run(f"{_TOOLS}; {_RESCAN}", timeout_s=DISCOVER_TIMEOUT_S)
             if done.status != 0:
                 log.warning("rescan host=%s status=%d: %s", self._name, done.status, _said(done))
         return self.disks()
@@ -307,7 +310,7 @@ class LinuxHost:
 
     def _start_watchdog(self, mount: str, timeout_s: float) -> str:
         script = f"sleep {timeout_s:.1f}; fsfreeze -u {shlex.quote(mount)}"
-        line = f"nohup sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 & echo $!"
+        line = f"{_TOOLS}; nohup sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 & echo $!"
         done = self._runner.run(line)
         if done.status != 0 or not done.stdout.strip().isdigit():
             raise HostError(f"no watchdog for {mount} on {self._name}: {_said(done)}")
@@ -315,7 +318,7 @@ class LinuxHost:
 
     def _flush_cache(self, disk: Disk) -> None:
         path = shlex.quote(disk.path)
-        line = f"if [ -b {path} ]; then blockdev --flushbufs {path}; fi"
+        line = f"{_TOOLS}; if [ -b {path} ]; then blockdev --flushbufs {path}; fi"
         done = self._runner.run(line)
         if done.status != 0:
             raise HostError(f"cannot drop the cache of {disk.path}: {_said(done)}")
@@ -346,9 +349,7 @@ class LinuxHost:
         return done
 
     def _run(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
-        # An administrator's session may lack the directories of the tools.
-        path = "PATH=$PATH:/usr/sbin:/sbin"
-        return self._runner.run(f"LC_ALL=C {path} {shlex.join(words)}", timeout_s=timeout_s)
+        return self._runner.run(f"LC_ALL=C {_TOOLS} {shlex.join(words)}", timeout_s=timeout_s)
 
 
 def read_command(path: str, offset: int, length: int) -> str:

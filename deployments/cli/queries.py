@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blocks.errors import ConfigError
+from blocks.errors import ConfigError, PointMissing
 from blocks.profile.base import Configured, did_you_mean
 from blocks.profile.document import load_configuration, print_object
 from blocks.profile.model import CLASSES, Configuration
@@ -124,6 +124,13 @@ def _points(request: Request, path: Path, bucket: str) -> list[RestorePoint]:
     for store, groups in _stores(path, group, bucket):
         for name in groups:
             found.extend(shelf.points(store, name))
+    if bucket and not found:
+        # A list of nothing reads as "nothing was lost", or as a mistyped prefix: which of them?
+        raise PointMissing(
+            f"{bucket} holds no restore points" + (f" of {group}" if group else ""),
+            hint="Are bucket and prefix right? Images without points:"
+            f" flashvault catalog rebuild --bucket {bucket} --dry-run",
+        )
     return found
 
 

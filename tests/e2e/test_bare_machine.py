@@ -42,10 +42,10 @@ def bare(lost, tmp_path):
     environment |= {"HOME": str(home), "PATH": "/usr/bin:/bin"}
     command = Path(sys.executable).with_name("flashvault")
 
-    def run(*words, status=0, meanwhile=None):
+    def run(*words, status=0, meanwhile=None, **changed):
         process = subprocess.Popen(
             [command, *words],
-            env=environment,
+            env=environment | changed,
             cwd=home,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -67,6 +67,41 @@ def bare(lost, tmp_path):
 def test_what_can_be_restored_is_listed(bare, lost):
     points = bare("query", "restore_points", "--bucket", BUCKET, "--json")
     assert lost[0] in [row["ID"] for row in points]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "changed", "error"),
+    [
+        (BUCKET, {"AWS_SECRET_ACCESS_KEY": "wrong"}, "AccessDenied"),
+        ("s3://no-such-bucket", {}, "BucketMissing"),
+        (f"{BUCKET}/wrong/prefix", {}, "PointMissing"),
+        (BUCKET, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "StoreUnavailable"),
+    ],
+)
+def test_what_is_wrong_with_the_bucket_is_said(bare, bucket, changed, error):
+    said = bare("query", "restore_points", "--bucket", bucket, "--json", status=1, **changed)
+    assert said["error"]["type"] == error
+    assert said["error"]["hint"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_loop_device_takes_a_volume(bare, lost, tmp_path):
+    point, disks = lost
+    file = tmp_path / "device"
+    file.write_bytes(bytes(len(disks["hdisk18"])))
+    make = ["losetup", "-f", "--show", file]
+    made = subprocess.run(make, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop devices here: {made.stderr}")
+    device = made.stdout.strip()
+    try:
+        words = ["restore", "--bucket", BUCKET, "--point", point, "--to", f"hdisk18={device}"]
+        said = bare(*words, "--yes", "--verify", "--json")
+        assert said["volumes"][0]["proven"] is True
+        assert Path(device).read_bytes() == disks["hdisk18"]
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
 
 
 def test_a_group_is_restored_from_the_bucket_alone(bare, lost, tmp_path):
