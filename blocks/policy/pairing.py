@@ -92,9 +92,10 @@ def pair_volumes(
         One pair per source, in their order; without a target where no free volume fits.
 
     Raises:
-        ConfigError: a chosen target is not free, of another size, or named twice.
+        ConfigError: a chosen target is not free, of another size, or named twice; or its source
+            is copied to another one.
     """
-    chosen = _by_volume(sources, chosen)
+    chosen = _not_yet_done(_by_volume(sources, chosen), mapped)
     _check_chosen(sources, free, chosen)
     taken = set(chosen.values())
     pairs = []
@@ -133,6 +134,17 @@ def _by_volume(sources: Sequence[Source], chosen: Mapping[str, str]) -> dict[str
         known = ", ".join(source.disk.name for source in sources)
         raise ConfigError(f"'{unknown[0]}' is no disk of the resource group, which has {known}")
     return {names[name]: target for name, target in chosen.items()}
+
+
+def _not_yet_done(chosen: Mapping[str, str], mapped: Mapping[str, Volume]) -> dict[str, str]:
+    """Leave out what is mapped as chosen: the same line may be typed twice."""
+    for source, target in chosen.items():
+        if source in mapped and mapped[source].name != target:
+            raise ConfigError(
+                f"volume {source} is mapped to {mapped[source].name} already, not to {target}",
+                hint="Nothing is mapped anew over a mapping that exists. Remove that one first.",
+            )
+    return {source: target for source, target in chosen.items() if source not in mapped}
 
 
 def _check_chosen(

@@ -6,6 +6,7 @@ One control request is one change. What the object store suffers is not here: se
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,12 @@ def broken(daemon: Daemon) -> list[str]:
     return lines
 
 
+def _code(text: str, kind: str) -> str:
+    if not re.fullmatch(rf"CMMVC\d{{4,5}}{kind}", text):
+        raise ValueError(f"{text} is no message code: CMMVC, four or five digits, {kind}")
+    return text
+
+
 def _system(daemon: Daemon, words: Words) -> System:
     name = words["name"]
     if name not in daemon.arrays.systems:
@@ -93,12 +100,12 @@ def _login(daemon: Daemon, words: Words) -> None:
 
 def _refuse(daemon: Daemon, words: Words) -> None:
     faults = _system(daemon, words).faults
-    faults.next_command, faults.next_code = words["command"], words["code"]
+    faults.next_command, faults.next_code = words["command"], _code(words["code"], "E")
     faults.next_count = int(words["count"])
 
 
 def _warn(daemon: Daemon, words: Words) -> None:
-    _system(daemon, words).faults.warn_next = words["code"]
+    _system(daemon, words).faults.warn_next = _code(words["code"], "W")
 
 
 def _slow(daemon: Daemon, words: Words) -> None:

@@ -71,6 +71,16 @@ def test_what_is_mapped_stays():
     assert pairs[0].target.name == "v9"
 
 
+def test_the_same_choice_twice_is_the_same_map():
+    pairs = pair_volumes([source(1)], [], mapped={"v1": volume(9)}, chosen={"hdisk1": "v9"})
+    assert [(pair.target.name, pair.is_mapped) for pair in pairs] == [("v9", True)]
+
+
+def test_another_choice_for_what_is_mapped_is_refused_not_ignored():
+    with pytest.raises(ConfigError, match="mapped to v9 already, not to v4"):
+        pair_volumes([source(1)], [volume(4)], mapped={"v1": volume(9)}, chosen={"hdisk1": "v4"})
+
+
 def test_a_size_without_a_free_volume_has_no_target():
     pairs = pair_volumes([source(1, 32 * MIB)], [volume(4)], mapped={}, chosen={})
     assert pairs[0].target is None

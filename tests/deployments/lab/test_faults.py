@@ -47,6 +47,15 @@ def test_a_command_is_refused_with_the_code_asked_for(daemon) -> None:
     assert ask(daemon, f"prestartfcconsistgrp {GROUP}").status == 0
 
 
+@pytest.mark.parametrize(
+    ("action", "code"), [("refuse", "5903"), ("refuse", "CMMVC6372W"), ("warn", "CMMVC5903E")]
+)
+def test_a_code_no_array_has_is_refused(daemon, action, code) -> None:
+    with pytest.raises(ValueError, match="no message code"):
+        act(daemon, action, name="storage1", command="ls", code=code, count=1)
+    assert ask(daemon, "lssystem -nohdr").status == 0
+
+
 def test_a_warning_comes_with_success(daemon) -> None:
     act(daemon, "warn", name="storage1", code="CMMVC6372W")
     answer = ask(daemon, "mkvdisk -mdiskgrp Pool0 -size 1 -name new")
