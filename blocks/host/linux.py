@@ -187,10 +187,18 @@ class LinuxHost:
                 log.warning("thawed %s, which a dead run left frozen", mount)
 
     def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
-        """Make LVM look again and activate the group. `major` means nothing to Linux."""
+        """Make LVM look again and activate the group. `major` means nothing to Linux.
+
+        Raises:
+            HostError: LVM finds the group on other disks than these, or cannot activate it.
+        """
+        if self._has_devices_file():
+            for disk in disks:
+                self._checked(["lvmdevices", "-y", "--adddev", disk.path])
         self._run(["pvscan", "--cache"], timeout_s=GROUP_TIMEOUT_S)
         # Only an exported group needs this; on any other it fails and changes nothing.
         self._run(["vgimport", name], timeout_s=GROUP_TIMEOUT_S)
+        self._require_group_on(name, disks)
         self._checked(["vgchange", "-ay", name], timeout_s=GROUP_TIMEOUT_S)
         log.info("imported volume_group=%s host=%s disks=%d", name, self._name, len(disks))
 
@@ -199,7 +207,10 @@ class LinuxHost:
         if not disks:
             raise HostError(f"volume group {name} has no disks to recreate")
         paths = [disk.path for disk in disks]
-        self._checked(["vgimportclone", "-n", name, "--import", *paths], timeout_s=GROUP_TIMEOUT_S)
+        words = ["vgimportclone", "-n", name, "--import"]
+        if self._has_devices_file():
+            words.append("--importdevices")
+        self._checked([*words, *paths], timeout_s=GROUP_TIMEOUT_S)
         self._checked(["vgchange", "-ay", name], timeout_s=GROUP_TIMEOUT_S)
         log.info("recreated volume_group=%s host=%s disks=%d", name, self._name, len(disks))
 
@@ -231,6 +242,26 @@ class LinuxHost:
         if self._run(["mountpoint", "-q", directory]).status == 0:
             self._checked(["umount", directory])
         self._checked(["rmdir", directory])
+
+    def _has_devices_file(self) -> bool:
+        """Say whether LVM sees only the devices that are listed (RHEL 9 and its like)."""
+        return self._run(["test", "-s", "/etc/lvm/devices/system.devices"]).status == 0
+
+    def _require_group_on(self, name: str, disks: Sequence[Disk]) -> None:
+        """Refuse a group that LVM takes from other disks.
+
+        Of two disks with the same identity it shows one: beside its original a copy is not seen,
+        and it would be the original that is activated.
+        """
+        groups = self._volume_groups_by_device()
+        found = {path for path, group in groups.items() if group == name}
+        wanted = {self._run(["readlink", "-f", disk.path]).stdout.strip() for disk in disks}
+        if found != wanted:
+            raise HostError(
+                f"volume group {name} on {self._name} is on other disks: "
+                f"{', '.join(sorted(found)) or 'none'}, not {', '.join(sorted(wanted))}",
+                hint="Beside its original, import the copies under another name (vgimportclone).",
+            )
 
     def _is_busy(self, path: str) -> bool:
         real = self._run(["readlink", "-f", path]).stdout.strip() or path

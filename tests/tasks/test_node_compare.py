@@ -152,7 +152,7 @@ def restored(taken, store, cipher=None):
         *taken,
         store,
         target,
-        journal=None,
+        bookmark=None,
         stop=threading.Event(),
         progress=Progress(),
         cipher=cipher,
