@@ -28,6 +28,23 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -q -m "not server and not slow and not root"
 
+# The quick tests on every Python we support; one that is not installed is named, and fails the target.
+PYTHONS ?= 3.11 3.12 3.13
+.PHONY: test-pythons
+test-pythons:
+	@missing=; failed=; for version in $(PYTHONS); do \
+	  python=; \
+	  for found in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python$$version; do \
+	    if [ -z "$$python" ] && "$$found" -c 'import ensurepip' 2>/dev/null; then python=$$found; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then missing="$$missing $$version"; continue; fi; \
+	  echo "=== Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$python" || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$missing" ]; then echo "not installed, not tested:$$missing"; fi; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed"; fi; \
+	[ -z "$$missing$$failed" ]
+
 test-all: setup
 	$(BIN)/python -m pytest -q
 
