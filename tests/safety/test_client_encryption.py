@@ -124,7 +124,7 @@ def restore(store, taken, cipher):
         *taken,
         store,
         target,
-        journal=None,
+        bookmark=None,
         stop=threading.Event(),
         progress=Progress(),
         cipher=cipher,

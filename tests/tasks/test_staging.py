@@ -101,7 +101,7 @@ def restore(taken, store, path, cipher=None):
         *taken,
         store,
         writer,
-        journal=None,
+        bookmark=None,
         stop=threading.Event(),
         progress=Progress(),
         cipher=cipher,

@@ -161,7 +161,7 @@ class Machine:
                 point.objects,
                 self.store,
                 target,
-                journal=None,
+                bookmark=None,
                 stop=threading.Event(),
                 progress=Progress(),
             )

@@ -87,7 +87,7 @@ def test_a_point_of_version_1_is_restored_byte_for_byte(bucket, name):
         point.objects,
         bucket,
         target,
-        journal=None,
+        bookmark=None,
         stop=threading.Event(),
         progress=Progress(),
         verify_readback=True,
