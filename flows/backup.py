@@ -70,6 +70,7 @@ def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) 
             return ended(skipped(profile, decision.reason))
         with places(profile, asked.storage_names, asked.bucket_name):
             seen = preflight(run, wanted, asked, decision)
+            decision = decision.on_volumes(asked, {pair.source.uid for pair in seen.pairs})
             decision = claim(run, wanted, asked, decision)
             snapshot = take_snapshot(run, wanted, asked, seen)
             outcomes = [

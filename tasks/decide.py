@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from blocks.catalog import shelf
 from blocks.catalog.marks import distrusted, read_damage
 from blocks.catalog.point import Kind, RestorePoint, StoredObject, VolumeImage
-from blocks.policy.mode import Mode, decide
+from blocks.policy.mode import Mode, decide, unfit
 from blocks.profile.model import BackupProfile, Configuration
 from tasks.open import store
 from tasks.owner import why_not
@@ -24,6 +24,8 @@ class Decision:
     reason: str
     parent: RestorePoint | None = None
     history: tuple[RestorePoint, ...] = ()
+    distrusted: frozenset[str] = frozenset()
+    """Ids of points in the history that nothing may build on."""
 
     @property
     def is_skip(self) -> bool:
@@ -38,6 +40,30 @@ class Decision:
             if volume.uid == uid:
                 return volume, self.parent.objects
         return None  # the volume is new in the group: its first image is a full
+
+    def on_volumes(self, profile: BackupProfile, uids: Collection[str]) -> Decision:
+        """Return the same for the volumes the snapshot is of, which may be another site's.
+
+        A group that moved to its second site has other volumes than its last restore point. It
+        builds on the newest point of these volumes, and where there is none begins with a full,
+        and says so: a full in an incremental's clothes would be a lie in every report.
+        """
+        if self.parent is None or any(self.parent_of(uid) for uid in uids):
+            return self
+        last = self.parent
+        where = f"restore point {last.id} is of other volumes (of {last.storage_system})"
+        fitting = [
+            point
+            for point in self.history
+            if point.id not in self.distrusted
+            and _age(point) <= _age(last)
+            and set(uids) <= {volume.uid for volume in point.volumes}
+            and not unfit(point, profile)
+        ]
+        if not fitting:
+            return self.as_full(f"a full instead of an incremental: {where}")
+        parent = max(fitting, key=_age)
+        return replace(self, parent=parent, reason=f"{self.reason}; builds on {parent.id}: {where}")
 
     def as_full(self, reason: str) -> Decision:
         """Return the same without its parent."""
@@ -77,4 +103,8 @@ def decide_backup(
     parent = next((point for point in points if point.id == chosen.parent), None)
     if chosen.kind is not None:
         run_log().info("%s backup of %s: %s", chosen.kind, profile.name, reason)
-    return Decision(chosen.kind, reason, parent, tuple(points))
+    return Decision(chosen.kind, reason, parent, tuple(points), frozenset(bad))
+
+
+def _age(point: RestorePoint) -> tuple[datetime, str]:
+    return point.taken_at, str(point.id)

@@ -159,6 +159,7 @@ def _remote(group: str) -> Remote | None:
         since=memory.since,
         looked_at=memory.at,
         is_well=memory.condition is Condition.IN_SYNC and not memory.is_breach_told,
+        recovery_point=memory.recovery_point,
     )
 
 
@@ -226,6 +227,7 @@ def document(row: Overview) -> dict[str, Any]:
         }
         if row.coverage
         else None,
+        "joint_recovery_point": _moment(row.joint_recovery_point),
         "drill": {
             "at": _moment(row.drill.at),
             "restore_point": row.drill.restore_point,

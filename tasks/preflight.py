@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from blocks.errors import ConfigError, DiskMissing
+from blocks.errors import ConfigError, DiskMissing, FlashvaultError
 from blocks.host.base import Disk
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.svc.flashcopy import FlashCopyGroup
@@ -59,12 +59,16 @@ def preflight(run: Run, wanted: Configuration, profile: BackupProfile, decision:
     with ThreadPoolExecutor(4, thread_name_prefix="preflight") as pool:
         mapped = pool.submit(read_pairs, wanted, profile)
         owned = pool.submit(find_owner, wanted, profile.name)
-        read = pool.submit(_targets, wanted, profile)
+        reader_name = wanted.reading_node(profile).name
+        read = pool.submit(_disks, wanted, reader_name)
         kept = pool.submit(_check_bucket, wanted, profile)
     kept.result()
     system, pairs = mapped.result()
     owner: Owner = owned.result()
-    reader, targets = read.result()
+    if system == profile.storage_names[0]:
+        reader, targets = reader_name, read.result()
+    else:
+        reader, targets = _reader_at_second_site(wanted, reader_name, read, owner.name, pairs)
     volume_groups = profile.volume_groups or tuple(owner.machine.volume_groups(profile.name))
     seen = Seen(
         storage_system=system,
@@ -160,9 +164,42 @@ def targets_of(seen: Seen) -> dict[str, Disk]:
     return found
 
 
-def _targets(wanted: Configuration, profile: BackupProfile) -> tuple[str, dict[str, Disk]]:
-    reader = wanted.reading_node(profile).name
-    return reader, {disk.uid: disk for disk in host(wanted, reader).discover() if disk.uid}
+def _disks(wanted: Configuration, name: str) -> dict[str, Disk]:
+    return {disk.uid: disk for disk in host(wanted, name).discover() if disk.uid}
+
+
+def _reader_at_second_site(
+    wanted: Configuration,
+    asked: str,
+    read: Future[dict[str, Disk]],
+    owner: str,
+    pairs: tuple[Pair, ...],
+) -> tuple[str, dict[str, Disk]]:
+    """Choose who reads a snapshot on the second array: HOST may be lost with the first site.
+
+    HOST if it sees every target, else the first node that does, the group's owner before others.
+    Where nobody does, whoever answers is taken: a target cannot be seen until the group is started,
+    and then a missing one is refused by name.
+
+    Raises:
+        FlashvaultError: HOST's, when no node can be asked for its disks.
+    """
+    wanted_uids = {pair.target.uid for pair in pairs}
+    answers: list[tuple[str, dict[str, Disk]]] = []
+    for name in dict.fromkeys([asked, owner, *(node.name for node in wanted.nodes)]):
+        try:
+            disks = read.result() if name == asked else _disks(wanted, name)
+        except FlashvaultError as error:
+            run_log().warning("%s cannot be asked for its disks: %s", name, error)
+            continue
+        if wanted_uids <= disks.keys():
+            if name != asked:
+                run_log().warning(
+                    "%s does not see the second site's targets: %s reads", asked, name
+                )
+            return name, disks
+        answers.append((name, disks))
+    return answers[0] if answers else (asked, read.result())
 
 
 def _check_bucket(wanted: Configuration, profile: BackupProfile) -> None:

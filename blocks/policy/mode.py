@@ -150,23 +150,23 @@ def _look_back(
     ]
     fulls = [point for point in believed if point.kind is Kind.FULL]
     is_damaged = not fulls and any(point.id in distrusted for point in ordered)
-    unfit, parent = "there is no restore point to build on", None
+    why_unfit, parent = "there is no restore point to build on", None
     if is_damaged:
-        unfit = "what is stored is damaged"
+        why_unfit = "what is stored is damaged"
     if believed:
-        unfit = _unfit(believed[-1], profile)
-        parent = None if unfit else believed[-1]
+        why_unfit = unfit(believed[-1], profile)
+        parent = None if why_unfit else believed[-1]
     return _Past(
         last_full=fulls[-1] if fulls else None,
         last=believed[-1] if believed else None,
         parent=parent,
-        unfit=unfit,
+        unfit=why_unfit,
         is_damaged=is_damaged,
         warnings=warnings,
     )
 
 
-def _unfit(point: RestorePoint, profile: BackupProfile) -> str:
+def unfit(point: RestorePoint, profile: BackupProfile) -> str:
     """Say why an incremental cannot build on a point, or return an empty string."""
     sizes = {volume.extent_bytes for volume in point.volumes}
     if sizes != {profile.extent_bytes}:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from blocks.catalog.point import Kind, PointId
 from blocks.catalog.shelf import Shelf, ShelvedPoint
 from blocks.policy.mode import CLOCK_SLACK
+from blocks.policy.replication import joint_recovery_point
 from blocks.policy.rolling import Coverage
 from blocks.policy.schedule import (
     DAY,
@@ -55,6 +56,8 @@ class Remote:
     since: datetime | None
     looked_at: datetime | None
     is_well: bool
+    recovery_point: datetime | None = None
+    """What the second site surely holds, by the last look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,14 @@ class Overview:
     drill: Drill | None = None
     coverage: Coverage | None = None
     """How far everything was read back; None when that is not known."""
+
+    @property
+    def joint_recovery_point(self) -> datetime | None:
+        """The newest of what the group's methods can bring back; None when neither can."""
+        return joint_recovery_point(
+            self.last.taken_at if self.last else None,
+            self.remote.recovery_point if self.remote else None,
+        )
 
     @property
     def stored_bytes(self) -> int:
