@@ -9,6 +9,7 @@ started again and goes on from what the arrays say.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.svc.model import RemoteState
 from flows.approval import approve_move
 from flows.endings import Ending, ended
+from tasks.divergence import Difference
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import look
 from tasks.replication import watched
@@ -26,6 +28,7 @@ from tasks.run import Run, run_of
 from tasks.takeover import (
     Survey,
     carry_out,
+    measure_difference,
     move_document,
     move_markdown,
     plan_takeover,
@@ -80,6 +83,7 @@ def failback(
     dry_run: bool = False,
     approved: bool = False,
     keep_home: bool = False,
+    measure: bool = False,
     wait_s: float = 600.0,
 ) -> Any:
     """Bring the production home: copy back what was written away, then swap the roles.
@@ -89,6 +93,8 @@ def failback(
         dry_run: only say what would be done next, and what would be written over.
         approved: a person has seen the plan. If not, the run pauses and asks in the UI.
         keep_home: keep what the home site holds instead, giving up what was written away.
+        measure: read both sites' volumes first and say how many bytes differ: what the disaster
+            lost, and what was written away since.
         wait_s: how long to wait for the copy. It goes on without us; started again, this run
             continues where it is.
     """
@@ -96,10 +102,18 @@ def failback(
     with run_of(f"{group} takeover", "failback", UNDO) as run:
         surveyed = survey(run, wanted, asked)
         plan = plan_takeover(surveyed, Move.FAILBACK, keep_home=keep_home)
+        measured = None
+        if measure and not plan.refusal:
+            measured = measure_difference(run, wanted, asked, surveyed)
         if dry_run or not plan.is_waiting:
-            return _move(run, wanted, asked, surveyed, plan, dry_run=dry_run, approved=approved)
+            return _move(
+                *(run, wanted, asked, surveyed, plan),
+                dry_run=dry_run,
+                approved=approved,
+                measured=measured,
+            )
         refuse_unless_possible(plan)
-        document = move_document(asked, plan, surveyed)
+        document = move_document(asked, plan, surveyed, measured=measured)
         approve_move(group, plan.move, move_markdown(document), approved)
         carry_out(run, wanted, asked, plan)
         report_move(asked, document, move_markdown(document))
@@ -115,7 +129,12 @@ def failback(
             )
         surveyed = survey(run, wanted, asked)
         plan = plan_takeover(surveyed, Move.FAILBACK)
-        return _move(run, wanted, asked, surveyed, plan, dry_run=False, approved=approved)
+        return _move(
+            *(run, wanted, asked, surveyed, plan),
+            dry_run=False,
+            approved=approved,
+            measured=measured,
+        )
 
 
 def _asked(group: str) -> tuple[Configuration, BackupProfile]:
@@ -132,9 +151,10 @@ def _move(
     *,
     dry_run: bool,
     approved: bool,
+    measured: Sequence[Difference] | None = None,
 ) -> Any:
     """Approve a plan, carry it out, and let the hosts take over."""
-    document = move_document(asked, plan, surveyed)
+    document = move_document(asked, plan, surveyed, measured=measured)
     if dry_run:
         return ended(_planned(plan, document))
     refuse_unless_possible(plan)
@@ -144,7 +164,7 @@ def _move(
     state = carry_out(run, wanted, asked, plan)
     taken = take_over(run, wanted, asked, plan, surveyed) if plan.takes_over else None
     done = datetime.now(UTC)
-    document = move_document(asked, plan, surveyed, state, taken, began, done)
+    document = move_document(asked, plan, surveyed, state, taken, began, done, measured=measured)
     markdown = move_markdown(document)
     report_move(asked, document, markdown)
     return ended(_moved(plan, document, markdown))

@@ -80,6 +80,7 @@ def preflight(run: Run, wanted: Configuration, profile: BackupProfile, decision:
         volume_groups=volume_groups,
     )
     check_pairs(profile, seen)
+    decision = decision.on_volumes(profile, {pair.source.uid for pair in pairs})
     check_room(profile, decision, sum(pair.source.size_bytes for pair in pairs))
     run_log().info(
         "preflight of %s: %d volumes on %s, owner %s, reader %s",

@@ -7,14 +7,14 @@ started again, and goes on from what it finds.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from blocks.errors import FlashvaultError, Refused, SvcStateError
 from blocks.host.base import Disk, Host
-from blocks.policy.replication import Memory, judge
+from blocks.policy.replication import Memory, judge, parted_by
 from blocks.policy.situation import Move, Order, Plan, Situation
 from blocks.policy.takeover import plan_move
 from blocks.profile.model import BackupProfile, Configuration, Platform
@@ -22,6 +22,8 @@ from blocks.svc.model import RemoteState
 from blocks.svc.replication import RemoteGroup
 from blocks.units import format_duration, slug
 from tasks import reports
+from tasks.divergence import Difference, measure, sides_or_refuse
+from tasks.divergence import document as difference_document
 from tasks.notify import notify
 from tasks.open import array, host
 from tasks.owner import members
@@ -62,7 +64,15 @@ def survey(run: Run, wanted: Configuration, profile: BackupProfile) -> Survey:
     found, silent = ask_nodes(run, wanted, profile, uids)
     home, away = profile.storage_names
     health = judge(poll.views, memory, poll.at, rpo=profile.rpo)
-    situation = Situation(home, away, poll.views, found, health.recovery_point, poll.at)
+    situation = Situation(
+        home,
+        away,
+        poll.views,
+        found,
+        health.recovery_point,
+        poll.at,
+        parted_by=parted_by(poll.views, memory, poll.at),
+    )
     problems = tuple(f"{name}: {why}" for name, why in poll.problems.items())
     return Survey(poll, situation, uids, (*problems, *silent))
 
@@ -239,6 +249,33 @@ def _seeing(
     return "", None, [], [*faults, "no node sees all volumes: map them (mkvdiskhostmap)"]
 
 
+def measure_difference(
+    run: Run, wanted: Configuration, profile: BackupProfile, surveyed: Survey
+) -> tuple[Difference, ...]:
+    """Read both sites' volumes and count what differs, before one of them is written over.
+
+    Raises:
+        Refused: the sides cannot be read now, or no node sees all volumes of one.
+    """
+    views = surveyed.situation.views
+    idle = len(views) == 2 and {view.state for view in views.values()} == {RemoteState.IDLING}
+    if not idle:
+        raise Refused(
+            "the two sites can be compared only while both can be read and neither is copied"
+            f" (the group is {', '.join(str(view.state) for view in views.values())})",
+            hint="Leave --measure away.",
+        )
+    seen, orders = [], []
+    for system in profile.storage_names:
+        with array(wanted, system) as client:
+            by_name = {volume.name: volume.uid for volume in client.lsvdisk()}
+        orders.append([by_name[volume] for volume in views[system].volumes()])
+        _, machine, disks, faults = _seeing(wanted, profile, frozenset(orders[-1]))
+        seen.append((system, machine, disks, faults))
+    names = [each.name for each in views[profile.storage_names[0]].relationships]
+    return measure(run, wanted, profile, names, sides_or_refuse(seen, orders))
+
+
 def _by_volume_group(
     profile: BackupProfile, memory: Memory, disks: list[Disk]
 ) -> dict[str, list[Disk]]:
@@ -261,6 +298,7 @@ def move_document(
     taken: TakenOver | None = None,
     began_at: datetime | None = None,
     ended_at: datetime | None = None,
+    measured: Sequence[Difference] | None = None,
 ) -> dict[str, Any]:
     """Return a plan, and what became of it, as the command line's JSON shows it."""
     seen = surveyed.situation
@@ -272,6 +310,7 @@ def move_document(
         "states": {name: str(view.state) for name, view in seen.views.items()},
         "activity": {name: str(said) for name, said in seen.activity.items()},
         "notes": [*plan.notes, *surveyed.notes, *(taken.notes if taken else ())],
+        "difference": None if measured is None else difference_document(measured),
         "state_after": state,
         "node": taken.node if taken else "",
         "disks": list(taken.disks) if taken else [],
@@ -294,12 +333,15 @@ def move_markdown(document: dict[str, Any]) -> str:
     if document["takes_over"] and not document["refusal"]:
         lines.append(
             f"- lost: what was written after {point or 'a moment nobody knows'}"
-            + (f", {format_duration(loss)} ago" if loss else "")
+            + (f", at most {format_duration(loss)}" if loss else "")
+            + _parted(document)
             if loss or not point
             else "- lost: nothing"
         )
     if document["overwrites"]:
         lines.append(f"- **written over: {document['overwrites']}**")
+    if document["difference"] is not None:
+        lines.append(f"- **{document['difference']['words']}**")
     if document["is_split"]:
         lines.append("- **afterwards both sites' volumes can be written**")
     lines += [
@@ -315,6 +357,11 @@ def move_markdown(document: dict[str, Any]) -> str:
         lines.append(f"- imported: {', '.join(document['imported'])}")
     lines += [f"- **not done: {fault}**" for fault in document["faults"]]
     return "\n".join(lines)
+
+
+def _parted(document: dict[str, Any]) -> str:
+    by = document["parted_by"]
+    return f"; the second site stopped following by {by}" if by else ""
 
 
 def report_move(profile: BackupProfile, document: dict[str, Any], markdown: str) -> None:

@@ -72,6 +72,9 @@ _USABLE = {
 }
 """Seen from the secondary or both: a consistent copy is there."""
 
+_FROZEN = {RemoteState.CONSISTENT_STOPPED, RemoteState.CONSISTENT_DISCONNECTED}
+_APART = {Condition.STOPPED, Condition.DISCONNECTED}
+
 _BROKEN_HALF = {RemoteState.IDLING_DISCONNECTED, RemoteState.IDLING}
 """Tells nothing about the other half: what was in sync last is the bound."""
 
@@ -118,6 +121,8 @@ class Memory(BaseModel):
     since: datetime | None = None
     in_sync_at: datetime | None = None
     """The last poll that saw the second site follow: the copy is at least as new."""
+    recovery_point: datetime | None = None
+    """What the last poll found usable at the second site; None while nothing is."""
     was_in_sync: bool = False
     is_degraded_told: bool = False
     is_breach_told: bool = False
@@ -199,6 +204,7 @@ def follow(memory: Memory, health: Health) -> tuple[Memory, tuple[Transition, ..
             "condition": health.condition,
             "since": memory.since if is_same and memory.since else health.at,
             "in_sync_at": health.recovery_point if follows else memory.in_sync_at,
+            "recovery_point": health.recovery_point,
             "was_in_sync": memory.was_in_sync or follows,
             # An alarm that was told stays told until all is well: what comes and goes is one alarm.
             "is_degraded_told": not health.is_healthy and (memory.is_degraded_told or is_degraded),
@@ -276,6 +282,21 @@ def recovery_point_of(view: RemoteView, memory: Memory) -> datetime | None:
     if seen is not None and frozen <= seen < frozen + FREEZE_RESOLUTION:
         return seen
     return frozen
+
+
+def parted_by(views: Mapping[str, RemoteView], memory: Memory, now: datetime) -> datetime | None:
+    """Return when the second site had surely stopped following, None if it may follow still.
+
+    The earliest of what is known: the end of the minute the array froze it in, the first poll
+    that found it apart, and now.
+    """
+    frozen = [v.frozen_at for v in views.values() if not v.is_primary and v.state in _FROZEN]
+    if not frozen:
+        return None
+    ends = [now, *(each + FREEZE_RESOLUTION for each in frozen if each is not None)]
+    if memory.condition in _APART and memory.since is not None:
+        ends.append(memory.since)
+    return min(ends)
 
 
 def _with_lag(

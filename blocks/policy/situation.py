@@ -67,6 +67,8 @@ class Situation:
     activity: Mapping[str, Activity]
     recovery_point: datetime | None
     now: datetime
+    parted_by: datetime | None = None
+    """When the second site had surely stopped following; the moment itself lies between the two."""
 
     def other(self, name: str) -> str:
         """Return the other storage system."""
@@ -111,6 +113,9 @@ class Plan:
     is_split: bool = False
     """Afterwards both sides can be written."""
     recovery_point: datetime | None = None
+    """Up to here the copy surely reaches."""
+    parted_by: datetime | None = None
+    """Nothing written after this can be in it."""
     loss: timedelta | None = None
     overwrites: str = ""
     notes: tuple[str, ...] = ()
@@ -132,6 +137,7 @@ class Plan:
             "hint": self.hint,
             "is_split": self.is_split,
             "recovery_point": self.recovery_point.isoformat() if self.recovery_point else None,
+            "parted_by": self.parted_by.isoformat() if self.parted_by else None,
             "loss_s": None if self.loss is None else round(self.loss.total_seconds(), 3),
             "overwrites": self.overwrites,
             "takes_over": self.takes_over,

@@ -150,7 +150,7 @@ def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: 
 def _with_loss(plan: Plan, seen: Situation) -> Plan:
     point = seen.recovery_point
     loss = None if point is None else max(seen.now - point, timedelta(0))
-    return replace(plan, recovery_point=point, loss=loss)
+    return replace(plan, recovery_point=point, parted_by=seen.parted_by, loss=loss)
 
 
 # Switch: both sites are well -------------------------------------------------------------------

@@ -95,6 +95,12 @@ def failback(
     resync: Annotated[
         bool, typer.Option("--resync", help="Copy home what was written away (the default).")
     ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="First read both sites' volumes whole and say what differs."
+        ),
+    ] = False,
     wait: Annotated[str, typer.Option("--wait", help="For the copy: 90s, 2h.")] = "10m",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -109,7 +115,7 @@ def failback(
     """
     if keep_home and resync:
         raise typer.BadParameter("choose --keep-home or --resync")
-    words = {"keep_home": keep_home, "wait_s": _seconds(wait)}
+    words = {"keep_home": keep_home, "measure": measure, "wait_s": _seconds(wait)}
     _move("failback", group, words, dry_run, yes, as_json)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from blocks.errors import ConfigError, GroupBusy, HostError, Refused, SvcStateError, Unreachable
 from blocks.host.base import Disk, GroupState
+from blocks.host.local import LocalReader as DiskReader
 from blocks.profile.base import parse
 from blocks.profile.model import BackupProfile, Configuration, Node
 from blocks.runner import Completed
@@ -135,6 +136,17 @@ class Bench:
             path(("storage1", a)).read_bytes() == path(("storage2", b)).read_bytes()
             for a, b in PAIRS
         )
+
+    def readable(self) -> None:
+        """Let the nodes' disks be read: as the volumes are."""
+        for number, machine in enumerate(self.machines.values(), 1):
+            uids = {
+                v.uid: v.name
+                for v in self.arrays.systems[f"storage{number}"].state.volumes.values()
+            }
+            machine.open_read = lambda disk, number=number, uids=uids: DiskReader(
+                self.arrays.shelf.path((f"storage{number}", uids[disk.uid]))
+            )
 
     def sent(self) -> list[str]:
         return [words[0] for _, words in self.lines if not words[0].startswith(("ls", "sv"))]
@@ -352,6 +364,29 @@ def test_what_was_written_away_comes_home(bench) -> None:
     path = bench.arrays.shelf.path(("storage1", "Node1_1"))
     assert path.read_bytes()[:12] == b"written away"
     assert bench.poll()["primary"] == "storage1"
+
+
+def test_what_differs_is_measured_before_it_is_written_over(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    moves.failover.fn("RG1", approved=True)
+    bench.arrays.power("storage1", is_on=True)
+    bench.readable()
+    told = moves.failback.fn("RG1", dry_run=True, measure=True)
+    assert told.report["difference"]["differing_bytes"] == 0
+    bench.write("Node1_1", b"never arrived")
+    bench.write("Node2_2", b"x" * 513, "storage2")
+    told = moves.failback.fn("RG1", dry_run=True, measure=True)
+    assert told.report["difference"]["differing_bytes"] == 3 * 512
+    assert told.report["difference"]["extents"] == 2
+    assert "(1536 bytes) in 2 extents differ" in told.markdown
+    assert bench.sent() == ["stoprcconsistgrp"]
+
+
+def test_sides_that_cannot_both_be_read_are_not_compared(bench) -> None:
+    bench.synchronize()
+    with pytest.raises(Refused, match="consistent_synchronized"):
+        moves.failback.fn("RG1", dry_run=True, measure=True)
 
 
 def test_home_can_be_kept_instead(bench) -> None:

@@ -19,6 +19,7 @@ from blocks.policy.replication import (
     follow,
     joint_recovery_point,
     judge,
+    parted_by,
     recovery_point_of,
     time_left,
 )
@@ -336,3 +337,29 @@ def test_the_joint_recovery_point_is_the_newest_of_both_methods() -> None:
     assert joint_recovery_point(None, None) is None
     assert joint_recovery_point(None, NOW) == NOW
     assert joint_recovery_point(NOW - MINUTE, NOW - 2 * MINUTE) == NOW - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("now_s", "condition", "since_s", "expected_s"),
+    [
+        (20, None, None, 20),  # asked within the minute the array tells
+        (300, None, None, 60),  # later: the end of that minute
+        (300, Condition.DISCONNECTED, 12, 12),  # a poll found it apart before that
+        (300, Condition.IN_SYNC, 12, 60),  # the last poll found nothing wrong
+        (300, Condition.IMPAIRED, 12, 60),  # impaired, it may follow still
+    ],
+)
+def test_the_second_site_has_parted_by_the_earliest_that_is_known(
+    now_s, condition, since_s, expected_s
+) -> None:
+    frozen = NOW.replace(second=0)
+    since = None if since_s is None else frozen + timedelta(seconds=since_s)
+    memory = Memory(condition=condition, since=since)
+    seen = {"b": view(RemoteState.CONSISTENT_DISCONNECTED, side=Side.AUX, frozen_at=frozen)}
+    told = parted_by(seen, memory, frozen + timedelta(seconds=now_s))
+    assert told == frozen + timedelta(seconds=expected_s)
+
+
+def test_a_second_site_that_may_follow_has_not_parted() -> None:
+    seen = {"b": view(RemoteState.CONSISTENT_SYNCHRONIZED, side=Side.AUX)}
+    assert parted_by(seen, Memory(), NOW) is None
