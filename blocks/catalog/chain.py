@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from blocks.catalog.document import WORKERS, each
 from blocks.catalog.point import RestorePoint, StoredObject, image_folder
-from blocks.errors import BrokenChain
+from blocks.errors import BrokenChain, ObjectMissing
+from blocks.store.base import Store
 
 
 def objects_of(point: RestorePoint) -> Mapping[str, StoredObject]:
@@ -46,6 +48,31 @@ def sidecar_key(group: str, point_id: str) -> str:
 def folder_of(key: str) -> str:
     """Return the folder `<group>/<run>/` of an image or page object's key."""
     return "/".join(key.split("/")[:2]) + "/"
+
+
+def check_objects(store: Store, point: RestorePoint, *, workers: int = WORKERS) -> None:
+    """Ask the store for every object of a point, and compare size, ETag and version.
+
+    Raises:
+        BrokenChain: some are missing or other than recorded; the message counts and names them.
+    """
+    wanted = objects_of(point)
+
+    def fault(key: str) -> str:
+        try:
+            info = store.head(key)
+        except ObjectMissing:
+            return f"{key} is missing"
+        named = wanted[key]
+        if info.size_bytes != named.size_bytes:
+            return f"{key} has {info.size_bytes} bytes, not {named.size_bytes}"
+        is_same = info.etag == named.etag and named.version_id in (None, info.version_id)
+        return "" if is_same else f"{key} is another object"
+
+    faults = [line for line in each(fault, sorted(wanted), workers=workers) if line]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise BrokenChain(f"restore point {point.id}: " + "; ".join(faults[:3]) + more)
 
 
 def _named(point: RestorePoint) -> Iterator[StoredObject]:

@@ -15,15 +15,26 @@ run itself, or somebody who knows that its process is dead, may write it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from blocks.catalog.chain import objects_of
-from blocks.catalog.document import WORKERS, each, read_sealed, seal, unseal, write_once
+from blocks.catalog.chain import check_objects, objects_of, sidecar_key
+from blocks.catalog.document import (
+    WORKERS,
+    each,
+    is_sealed,
+    read_sealed,
+    seal,
+    unseal,
+    write_once,
+)
+from blocks.catalog.marks import is_given_up, read_marks
 from blocks.catalog.owner import Owner, is_alive, this_process
 from blocks.catalog.point import (
     PointId,
@@ -40,6 +51,7 @@ from blocks.errors import (
     ObjectMissing,
     Refused,
     StoreUnavailable,
+    UnknownFormat,
 )
 from blocks.store.base import Store
 
@@ -49,6 +61,8 @@ class _Record(BaseModel):
 
     format_version: Literal[1] = 1
 
+
+log = logging.getLogger(__name__)
 
 Record = TypeVar("Record", bound=_Record)
 
@@ -198,10 +212,15 @@ def adopt_intent(store: Store, intent: Intent, owner: Owner | None = None) -> In
 def end_intent(store: Store, intent: Intent, *, reason: str = "ended without a commit") -> bool:
     """End a run, committed or not; safe to repeat. True if it is committed.
 
-    For the run itself to call. A run that is not committed becomes void first, so that no commit of
-    it still in flight, nor one by a process taken for dead, can succeed afterwards.
+    For the run itself to call. A run that had stored everything but the point's document is
+    committed by that write. Any other becomes void first, so that no commit of it still in flight,
+    nor one by a process taken for dead, can succeed afterwards.
     """
-    is_committed = _settle(store, intent, reason)
+    return _end(store, intent, reason, is_over=True)
+
+
+def _end(store: Store, intent: Intent, reason: str, *, is_over: bool) -> bool:
+    is_committed = _settle(store, intent, reason, is_over=is_over)
     store.delete([intent_key(intent.group, intent.run_id)])
     return is_committed
 
@@ -231,15 +250,14 @@ def clear_intent(
     Raises:
         GroupBusy: the process lives, or this machine cannot tell and `force` is not given.
     """
-    if not force:
-        answer = alive(intent.owner)
-        if answer is not False:
-            what = "is alive" if answer else "may be alive"
-            raise GroupBusy(
-                f"run {intent.run_id} of {intent.group} {what}: {intent.owner}",
-                hint="Clear it on that machine, or use --force if you know that it is dead.",
-            )
-    return end_intent(store, intent, reason="declared dead")
+    answer = alive(intent.owner)
+    if not force and answer is not False:
+        what = "is alive" if answer else "may be alive"
+        raise GroupBusy(
+            f"run {intent.run_id} of {intent.group} {what}: {intent.owner}",
+            hint="Clear it on that machine, or use --force if you know that it is dead.",
+        )
+    return _end(store, intent, "declared dead", is_over=answer is False)
 
 
 def read_intents(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Intent]:
@@ -315,26 +333,54 @@ def parse_document(data: bytes, key: str) -> RestorePoint | Void:
     return document
 
 
-def _settle(store: Store, intent: Intent, reason: str) -> bool:
-    """Decide a run that has not committed: void. True if it had committed."""
+def _settle(store: Store, intent: Intent, reason: str, *, is_over: bool) -> bool:
+    """Decide a run: commit what only lacked its last write, else void it. True if committed.
+
+    A run that may go on (`is_over` is false) is never committed by others: it could wake up when
+    the point has long been pruned, and write the document once more. A void is for ever.
+    """
     group, run_id = intent.group, intent.run_id
     fate = read_fate(store, group, run_id)
-    if fate.is_committed:
-        return True
-    if not fate.is_void:
-        void = seal(Void(group=group, run_id=run_id, reason=reason))
-        if has_conditional_put(store):
-            try:
-                store.put(point_key(group, run_id), void, if_absent=True)
-            except ObjectChanged:
-                # S3 also answers so when two writes met and neither was done (409): look.
-                fate = read_fate(store, group, run_id)
-                if fate.point is None and not fate.is_void:
-                    raise StoreUnavailable(f"the fate of run {run_id} is not decided yet") from None
-                return fate.is_committed
-            return False
-        store.put(void_key(group, run_id), void)
-    return False
+    if fate.point is not None or fate.is_void:
+        return fate.is_committed
+    is_decided_at_once = has_conditional_put(store)
+    document = _last_write(store, group, run_id) if is_over else None
+    key = point_key(group, run_id)
+    if document is None:
+        document = seal(Void(group=group, run_id=run_id, reason=reason))
+        key = key if is_decided_at_once else void_key(group, run_id)
+    with suppress(ObjectChanged):  # also S3's answer when two writes met and neither was done
+        store.put(key, document, if_absent=is_decided_at_once)
+    fate = read_fate(store, group, run_id)
+    if fate.point is None and not fate.is_void:
+        raise StoreUnavailable(f"the fate of run {run_id} is not decided yet")
+    return fate.is_committed
+
+
+def _last_write(store: Store, group: str, run_id: str) -> bytes | None:
+    """Return the document of a run that had stored everything, copy included, but for that.
+
+    Either it was killed just before, or somebody deleted the document since: nobody can tell, and
+    both want it written. All the objects are there, since the intent still claims them; they are
+    asked for all the same.
+    """
+    key = sidecar_key(group, run_id)
+    try:
+        data = store.get(key)
+        data = data if is_sealed(data) else store.get(key)
+        copy = unseal(data, RestorePoint, where=key)
+        check_objects(store, copy, workers=1)
+    except (ObjectMissing, CorruptData, UnknownFormat, BrokenChain) as error:
+        log.info("run %s is not committed from its copy: %s", run_id, error)
+        return None
+    document = point_key(group, run_id)
+    marks = read_marks(store, group)
+    is_condemned = any(
+        document in found.keys and is_given_up(marks, run_id, found.purge_before)
+        for found in read_tombstones(store, group, workers=1)
+    )
+    is_own = document == point_key(copy.group, copy.id)
+    return data if is_own and not is_condemned else None
 
 
 def _has_void(store: Store, group: str, run_id: str) -> bool:

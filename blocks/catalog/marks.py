@@ -78,6 +78,11 @@ def hold_key(group: str, point_id: str) -> str:
     return f"marks/{group}/holds/{point_id}.json"
 
 
+def damage_key(group: str, point_id: str, key: str) -> str:
+    """Return the key of the mark that an object, found while reading a point, is damaged."""
+    return f"marks/{group}/damaged/{point_id}/{blake3(key.encode()).hexdigest(length=16)}.json"
+
+
 def read_marks(store: Store, group: str) -> Marks:
     """List the marks of a group."""
     return group_marks(group, store.list(f"marks/{group}/"))
@@ -102,10 +107,25 @@ def group_marks(group: str, infos: Iterable[ObjectInfo]) -> Marks:
     return Marks(trashed_at, frozenset(held), frozenset(damaged), keys)
 
 
+def is_given_up(marks: Marks, point_id: str, purge_before: datetime) -> bool:
+    """Say whether a point was in the trash for its whole window, and nobody holds it.
+
+    The marks tell, and not the document: that may be gone already, by a purge or by somebody else.
+    """
+    trashed_at = marks.trashed_at.get(PointId(point_id))
+    is_over = trashed_at is not None and trashed_at <= purge_before
+    return is_over and point_id not in marks.held
+
+
 def put_trash(store: Store, group: str, point_id: PointId, reason: str) -> None:
     """Put a point into the trash; safe to repeat: the window then begins anew."""
     mark = Trash(group=group, point_id=point_id, reason=reason)
     store.put(trash_key(group, point_id), seal(mark))
+
+
+def put_hold(store: Store, group: str, point_id: PointId, reason: str) -> None:
+    """Keep a point whatever retention says; safe to repeat."""
+    store.put(hold_key(group, point_id), seal(Hold(group=group, point_id=point_id, reason=reason)))
 
 
 def mark_damaged(
@@ -124,13 +144,13 @@ def mark_damaged(
         ranges=tuple(sorted(ranges)),
         found_at=found_at,
     )
-    store.put(_damage_key(group, point_id, key), seal(mark))
+    store.put(damage_key(group, point_id, key), seal(mark))
     return mark
 
 
 def clear_damage(store: Store, group: str, point_id: PointId, keys: Sequence[str]) -> None:
     """Take the marks away again, after a deep verify found every byte right."""
-    store.delete([_damage_key(group, point_id, key) for key in keys])
+    store.delete([damage_key(group, point_id, key) for key in keys])
 
 
 def read_damage(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Damage]:
@@ -161,7 +181,3 @@ def damaged_ranges(damage: Sequence[Damage]) -> Mapping[str, list[tuple[int, int
     for mark in damage:
         ranges.setdefault(mark.key, set()).update(mark.ranges)
     return {key: sorted(found) for key, found in ranges.items()}
-
-
-def _damage_key(group: str, point_id: str, key: str) -> str:
-    return f"marks/{group}/damaged/{point_id}/{blake3(key.encode()).hexdigest(length=16)}.json"

@@ -25,15 +25,23 @@ from blocks.catalog.claims import (
     Tombstone,
     begin_intent,
     drop_intent,
+    intent_key,
     tombstone_key,
     write_tombstone,
 )
-from blocks.catalog.document import WORKERS, seal
-from blocks.catalog.marks import Hold, hold_key, put_trash, trash_key
-from blocks.catalog.point import PointId, RestorePoint, new_id, point_key
+from blocks.catalog.document import WORKERS
+from blocks.catalog.marks import (
+    damage_key,
+    hold_key,
+    is_given_up,
+    put_hold,
+    put_trash,
+    trash_key,
+)
+from blocks.catalog.point import PointId, RestorePoint, new_id, point_key, run_of
 from blocks.catalog.shelf import ShelvedPoint, read_point
 from blocks.catalog.view import View, look
-from blocks.errors import ObjectMissing, Refused
+from blocks.errors import GroupBusy, ObjectMissing, Refused
 from blocks.store.base import Store
 
 UNDELETE_WINDOW = timedelta(days=7)
@@ -94,7 +102,7 @@ def plan_prune(
     """
     _require_readable(view)
     gone = _given_up(view, give_up)
-    purge = [entry for entry in gone if _is_over(entry, now - window)]
+    purge = [entry for entry in gone if _is_over(view, entry, now - window)]
     purged = {entry.point.id for entry in purge}
     kept = {
         key
@@ -155,43 +163,18 @@ def sweep(
     over = [
         key_of(group, entry.point.id)
         for entry in _given_up(view, give_up)
-        if _is_over(entry, before)
+        if _is_over(view, entry, before)
         for key_of in (point_key, sidecar_key)
     ]
     _condemn(store, view, over, before, report, workers)
     view = look(store, group, workers=workers)
     _require_readable(view)
     report.lost = [point.id for point in view.lost]
-    _condemn(store, view, _without_late_points(store, view), before, report, workers)
+    orphans = [info.key for info in view.orphans()]
+    _condemn(store, view, orphans, before, report, workers)
     _abort_uploads(store, view, report)
     _forget_marks(store, view)
     return report
-
-
-def _without_late_points(store: Store, view: View) -> list[str]:
-    """Return the orphans, but for those of a run that has a copy of its point by now.
-
-    Objects are listed before the records. A run may commit between the two listings and lose its
-    document to somebody else at once: then neither listing tells of the point, and only its copy,
-    written before the document, does.
-    """
-    late: dict[str, bool] = {}
-    kept = []
-    for info in view.orphans():
-        copy = sidecar_key(view.group, info.key.split("/")[1])
-        if copy not in late:
-            late[copy] = copy not in view.objects and _exists(store, copy)
-        if not late[copy]:
-            kept.append(info.key)
-    return kept
-
-
-def _exists(store: Store, key: str) -> bool:
-    try:
-        store.head(key)
-    except ObjectMissing:
-        return False
-    return True
 
 
 def store_now(store: Store, group: str) -> datetime:
@@ -207,9 +190,10 @@ def undelete(store: Store, group: str, point_id: str, *, reason: str) -> Restore
     Raises:
         PointMissing: it is gone.
         BrokenChain: it is being deleted at this moment.
+        GroupBusy: somebody cleared the claim meanwhile; repeat it.
     """
     with _protected(store, group, point_id) as point:
-        _put_hold(store, point, reason)
+        put_hold(store, group, point.id, reason)
         store.delete([trash_key(group, point.id)])
     return point
 
@@ -217,7 +201,7 @@ def undelete(store: Store, group: str, point_id: str, *, reason: str) -> Restore
 def hold(store: Store, group: str, point_id: str, *, reason: str) -> RestorePoint:
     """Keep a point whatever retention says, until `release`; errors as for `undelete`."""
     with _protected(store, group, point_id) as point:
-        _put_hold(store, point, reason)
+        put_hold(store, group, point.id, reason)
     return point
 
 
@@ -235,13 +219,11 @@ def _protected(store: Store, group: str, point_id: str) -> Iterator[RestorePoint
     try:
         begin_intent(store, group, run_id, parent=point, references=[document])
         yield point
+        # Whoever ended the intent meanwhile ended the protection: what was promised may be gone.
+        if not _is_there(store, intent_key(group, run_id)):
+            raise GroupBusy(f"the claim on {point_id} was cleared meanwhile", hint="Repeat it.")
     finally:
         drop_intent(store, group, run_id)
-
-
-def _put_hold(store: Store, point: RestorePoint, reason: str) -> None:
-    mark = Hold(group=point.group, point_id=point.id, reason=reason)
-    store.put(hold_key(point.group, point.id), seal(mark))
 
 
 def _condemn(
@@ -263,8 +245,9 @@ def _bury(
 ) -> None:
     """Delete what a tombstone condemns and nothing needs; the tombstone goes when all is gone.
 
-    `listed` tells sizes. Whether a key is free is told by a new look, which must still see the
-    tombstone: a run that begins to reference one of its keys after that look sees it too.
+    Whether a key is free is told by a new look, which must still see the tombstone: a run that
+    begins to reference one of its keys after that look sees it too. What `listed` saw referenced
+    stays as well: a point seen then may have lost its document to somebody else since.
     """
     group = tombstone.group
     key = tombstone_key(group, tombstone.id)
@@ -288,7 +271,9 @@ def _bury(
     report.purged += [
         entry.point.id for entry in view.shelf.points if point_key(group, entry.point.id) in deleted
     ]
-    if len(free) == len(tombstone.keys):
+    voids = {point_key(group, run) for run in view.shelf.voids}
+    kept = [condemned for condemned in tombstone.keys if condemned not in deleted | voids]
+    if not any(_is_there(store, condemned) for condemned in kept):
         store.delete([key])
 
 
@@ -301,28 +286,34 @@ def _is_there(store: Store, key: str) -> bool:
 
 
 def _freedom(view: View, listed: View, tombstone: Tombstone) -> Callable[[str], bool]:
-    referenced = view.referenced() | keys_of(listed.lost)
-    documents = {point_key(view.group, entry.point.id): entry for entry in view.shelf.points}
+    """Return whether a condemned key may go.
+
+    A document and its copy go together, by the point's marks, or not at all.
+    """
+    group = view.group
+    runs = {run_of(key) for key in tombstone.keys if key.startswith("points/")}
+    pairs = {key_of(group, run): run for run in runs for key_of in (point_key, sidecar_key)}
     # The document of a run that has not ended its intent stays: while it is there, whoever ends
     # the intent sees that the run has committed.
     claimed = {intent.run_id for intent in view.intents}
-    referenced |= {point_key(view.group, run_id) for run_id in claimed}
-    for entry in view.shelf.points:
-        if _is_over(entry, tombstone.purge_before) and entry.point.id not in claimed:
-            referenced.discard(sidecar_key(view.group, entry.point.id))
+    wanted = {key for intent in view.intents for key in intent.references}
+    referenced = view.referenced() | listed.referenced()
 
     def is_free(key: str) -> bool:
-        if key in referenced or view.is_claimed(key):
+        run = pairs.get(key)
+        if run is None:
+            return not (key in referenced or view.is_claimed(key) or listed.is_claimed(key))
+        if run in claimed or point_key(group, run) in wanted:
             return False
-        entry = documents.get(key)
-        return entry is None or _is_over(entry, tombstone.purge_before)
+        if run in view.shelf.voids:  # a void is for ever
+            return key != point_key(group, run)
+        return is_given_up(view.marks, run, tombstone.purge_before)
 
     return is_free
 
 
-def _is_over(entry: ShelvedPoint, purge_before: datetime) -> bool:
-    is_old = entry.trashed_at is not None and entry.trashed_at <= purge_before
-    return is_old and not entry.is_held
+def _is_over(view: View, entry: ShelvedPoint, purge_before: datetime) -> bool:
+    return is_given_up(view.marks, entry.point.id, purge_before)
 
 
 def _given_up(view: View, give_up: Mapping[PointId, str]) -> list[ShelvedPoint]:
@@ -362,6 +353,21 @@ def _abort_uploads(store: Store, view: View, report: PruneReport) -> None:
 
 
 def _forget_marks(store: Store, view: View) -> None:
-    """Take away the marks of points that are gone."""
-    there = {entry.point.id for entry in view.shelf.points}
-    store.delete(key for key, point_id in sorted(view.marks.keys.items()) if point_id not in there)
+    """Take away the marks of points that are gone, once nothing asks for them any more.
+
+    While a copy is left, or a tombstone that names the document, they tell whether the point was
+    given up or lost, and a rebuild carries a hold over. A run being rebuilt may be held before it
+    is a point. And a damaged object may be shared: its mark stays as long as the object.
+    """
+    there = {entry.point.id for entry in view.shelf.points} | {point.id for point in view.lost}
+    there |= {intent.run_id for intent in view.intents}
+    named = {key for tombstone in view.tombstones.values() for key in tombstone.keys}
+    there |= {run_of(key) for key in named if key.startswith("points/")}
+    marked = view.marks.keys.items()
+    there |= {run for _, run in marked if sidecar_key(view.group, run) in view.objects}
+    bad = {
+        damage_key(view.group, found.point_id, found.key)
+        for found in view.damage
+        if found.key in view.objects
+    }
+    store.delete(key for key, run in sorted(marked) if run not in there and key not in bad)

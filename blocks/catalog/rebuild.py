@@ -25,6 +25,7 @@ from blocks.catalog.chain import folder_of, objects_of, sidecar_key
 from blocks.catalog.claims import begin_intent, end_intent
 from blocks.catalog.document import WORKERS, each, read_sealed
 from blocks.catalog.labels import read_labels
+from blocks.catalog.marks import put_hold
 from blocks.catalog.point import (
     Kind,
     PageRef,
@@ -105,7 +106,9 @@ def rebuild(
     def attempt(run: str) -> tuple[str, Rebuilt | str]:
         try:
             draft = search.draft(run)
-            return run, draft if dry_run else _commit(store, draft, now, cipher)
+            if dry_run:
+                return run, draft
+            return run, _commit(store, draft, now, cipher, is_held=run in view.marks.held)
         except StoreUnavailable:
             raise
         except (CatalogError, ImageError, ObjectMissing) as error:
@@ -119,7 +122,9 @@ def rebuild(
     return report
 
 
-def _commit(store: Store, draft: _Draft, now: datetime, cipher: Cipher | None) -> Rebuilt:
+def _commit(
+    store: Store, draft: _Draft, now: datetime, cipher: Cipher | None, *, is_held: bool
+) -> Rebuilt:
     """Publish a point under its new id, as any run does: claim, store, commit, end."""
     run_id = new_id()
     group = draft.point.group
@@ -149,6 +154,8 @@ def _commit(store: Store, draft: _Draft, now: datetime, cipher: Cipher | None) -
         )
         if cipher is not None and draft.is_vouched_for:
             point = sign_point(cipher, point)
+        if is_held:  # before the point is there: retention may look at any moment
+            put_hold(store, group, run_id, f"{draft.from_run} was held")
         return Rebuilt(publish(store, point, workers=1), draft.point.id, len(draft.pages))
     finally:
         end_intent(store, intent)

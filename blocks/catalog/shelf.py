@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from blocks.catalog.chain import objects_of, sidecar_key
+from blocks.catalog.chain import check_objects, objects_of, sidecar_key
 from blocks.catalog.claims import (
     Fate,
     Intent,
@@ -221,31 +221,6 @@ def publish(store: Store, point: RestorePoint, *, workers: int = WORKERS) -> Res
     if fate.point.model_copy(update={"committed_at": point.committed_at}) != point:
         raise ObjectChanged(f"{point_key(point.group, point.id)} holds another point")
     return fate.point
-
-
-def check_objects(store: Store, point: RestorePoint, *, workers: int = WORKERS) -> None:
-    """Ask the store for every object of a point, and compare size, ETag and version.
-
-    Raises:
-        BrokenChain: some are missing or other than recorded; the message counts and names them.
-    """
-    wanted = objects_of(point)
-
-    def fault(key: str) -> str:
-        try:
-            info = store.head(key)
-        except ObjectMissing:
-            return f"{key} is missing"
-        named = wanted[key]
-        if info.size_bytes != named.size_bytes:
-            return f"{key} has {info.size_bytes} bytes, not {named.size_bytes}"
-        is_same = info.etag == named.etag and named.version_id in (None, info.version_id)
-        return "" if is_same else f"{key} is another object"
-
-    faults = [line for line in each(fault, sorted(wanted), workers=workers) if line]
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise BrokenChain(f"restore point {point.id}: " + "; ".join(faults[:3]) + more)
 
 
 def _require_intent(store: Store, point: RestorePoint) -> None:

@@ -5,7 +5,10 @@ point. So the records are collected until two collections in a row are equal, wi
 read under the ETag its listing gave. docs/explanation/crash-consistency.md argues from there.
 
 Uploads and objects are listed before the first collection: whoever stored them had announced
-itself by then, so an object without an owner in the view has none.
+itself by then, so an object without an owner in the view has none. The points' copies are listed
+once more after the last collection: a run writes its copy before its document and ends its intent
+after it, so a run that committed is seen by its intent, else by its document, else (somebody
+deleted that) by its copy.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from blocks.catalog.claims import (
     voids_prefix,
 )
 from blocks.catalog.document import WORKERS, each, is_sealed, read_sealed, unseal
-from blocks.catalog.marks import Marks, group_marks, read_damage
+from blocks.catalog.marks import Damage, Marks, group_marks, is_given_up, read_damage
 from blocks.catalog.point import RestorePoint, point_key, run_of
 from blocks.catalog.shelf import Shelf, Unreadable, shelve
 from blocks.errors import CorruptData, ObjectChanged, ObjectMissing, StoreUnavailable, UnknownFormat
@@ -47,6 +50,7 @@ class View:
 
     shelf: Shelf
     marks: Marks
+    damage: tuple[Damage, ...] = ()
     lost: tuple[RestorePoint, ...] = ()
     """Points whose document is gone though nobody purged them: their copies are still there. They
     keep what they reference until they are rebuilt (`blocks.catalog.rebuild`)."""
@@ -97,23 +101,32 @@ def look(store: Store, group: str, *, workers: int = WORKERS, with_objects: bool
         now = frozenset((info.key, info.etag) for info in infos)
         if collector.read(infos) and now == before:
             view = collector.view(infos, uploads, objects)
-            return _with_lost_points(store, view, workers)
+            return _with_lost_points(store, view, workers) if with_objects else view
         before = now
     raise StoreUnavailable(f"{group} changed all the time while it was looked at")
 
 
+def _is_condemned(view: View, run: str) -> bool:
+    """Say whether a copy without a document is being deleted, and rightly so."""
+    copy, document = sidecar_key(view.group, run), point_key(view.group, run)
+    return any(
+        document not in tombstone.keys or is_given_up(view.marks, run, tombstone.purge_before)
+        for tombstone in view.tombstones.values()
+        if copy in tombstone.keys
+    )
+
+
 def _with_lost_points(store: Store, view: View, workers: int) -> View:
     """Add what the copies tell of points that are not listed, were not purged, and not rebuilt."""
-    condemned = {key for tombstone in view.tombstones.values() for key in tombstone.keys}
     listed = {entry.point.id for entry in view.shelf.points}
     listed |= {run_of(lost.key) for lost in view.shelf.unreadable}
     listed |= view.shelf.voids | {intent.run_id for intent in view.intents}
     copies = [
-        key
-        for key in view.objects
-        if key == sidecar_key(view.group, run := key.split("/")[1])
+        info.key
+        for info in store.list(f"{view.group}/")
+        if info.key == sidecar_key(view.group, run := info.key.split("/")[1])
         and run not in listed
-        and not condemned & {key, point_key(view.group, run)}
+        and not _is_condemned(view, run)
     ]
 
     def read(key: str) -> RestorePoint | Unreadable | None:
@@ -186,9 +199,9 @@ class _Collector:
             else:
                 marks.append(info)
         known = group_marks(self.group, marks)
-        damage = read_damage(self.store, self.group, workers=1) if known.damaged else ()
+        damage = tuple(read_damage(self.store, self.group, workers=1)) if known.damaged else ()
         shelf = shelve(documents, voided, known, damage)
-        return View(self.group, uploads, objects, tuple(intents), tombstones, shelf, known)
+        return View(self.group, uploads, objects, tuple(intents), tombstones, shelf, known, damage)
 
     def _documents(self, infos: list[ObjectInfo]) -> Iterator[ObjectInfo]:
         bare = (voids_prefix(self.group), "marks/")

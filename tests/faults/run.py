@@ -35,6 +35,7 @@ def run_chunk(seeds: range) -> tuple[Counter[str], list[str]]:
             failures.append(traceback.format_exc())
         else:
             done.update({f"fault: {kind}": n for kind, n in world.scheduler.counts.items()})
+            done.update({f"run: {name}": n for name, n in world.runs.items()})
             done["calls to the store"] += len(world.store.trace)
             done["restore points committed"] += len(world.ledger.acked)
             done["restore points pruned"] += len(world.ledger.purged)
@@ -71,10 +72,16 @@ def main() -> int:
     print(f"{'faults injected':26}{sum(faults.values()):>12,}")
     for kind, count in sorted(faults.items(), key=lambda item: -item[1]):
         print(f"  {kind.removeprefix('fault: '):24}{count:>12,}")
+    runs = {name: n for name, n in done.items() if name.startswith("run: ")}
+    print(f"{'processes run':26}{sum(runs.values()):>12,}")
+    for name, count in sorted(runs.items(), key=lambda item: -item[1]):
+        print(f"  {name.removeprefix('run: '):24}{count:>12,}")
     print(f"{'seconds':26}{time.monotonic() - began:>12.0f}")
     print(f"{'laws broken':26}{len(failures):>12,}")
     for failure in failures[:3]:
         print(failure)
+    for failure in failures[3:]:
+        print(next(line for line in failure.splitlines() if line.startswith("seed ")))
     return 1 if failures else 0
 
 

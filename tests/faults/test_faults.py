@@ -30,7 +30,7 @@ def test_no_schedule_loses_a_restore_point() -> None:
     assert committed > 3 * SCHEDULES
     assert checked > 2 * committed
     assert pruned > SCHEDULES // 8
-    kinds = {"kill", "kill after", "pause", "clock", "outage", "rot"}
+    kinds = {"kill", "kill after", "pause", "clock", "outage", "rot", "slow", "vandal"}
     kinds |= {"refuse", "doubt", "late", "twice", "garble"}
     assert {kind for kind, count in faults.items() if count > 5} >= kinds
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from blocks.catalog.chain import sidecar_key
 from blocks.catalog.claims import (
     Intent,
     adopt_intent,
@@ -17,6 +19,7 @@ from blocks.catalog.claims import (
     write_tombstone,
 )
 from blocks.catalog.document import seal
+from blocks.catalog.marks import put_trash
 from blocks.catalog.owner import Owner, this_process
 from blocks.catalog.point import RestorePoint, point_key
 from blocks.catalog.shelf import points, publish, read_shelf
@@ -181,7 +184,7 @@ def test_a_dead_run_that_had_committed_stays_committed(make_point: MakePoint) ->
     store = MemoryStore()
     point = make_point(store)
     intent = commit(store, point)
-    assert clear_intent(store, intent, force=True) is True
+    assert clear_intent(store, intent, alive=lambda _: False) is True
     assert points(store) == [point]
 
 
@@ -207,3 +210,60 @@ def test_an_intent_that_cannot_be_read_is_no_absent_intent(make_point: MakePoint
     store.put(key, store.get(key).replace(b"RG1", b"RG2"))
     with pytest.raises(CorruptData):
         read_intents(store, "RG1")
+
+
+@pytest.mark.parametrize("conditional", STORES)
+def test_a_run_killed_just_before_its_last_write_is_committed_when_it_is_cleared(
+    make_point: MakePoint, conditional: bool
+) -> None:
+    store = MemoryStore(conditional_put=conditional)
+    point = make_point(store)
+    intent = begin(store, point)
+    store.put(sidecar_key("RG1", point.id), seal(point))
+    assert clear_intent(store, intent, alive=lambda _: False) is True
+    assert points(store) == [point]
+    assert list(read_intents(store, "RG1")) == []
+
+
+@pytest.mark.parametrize("conditional", STORES)
+def test_a_document_deleted_before_the_run_has_ended_is_written_again(
+    make_point: MakePoint, conditional: bool
+) -> None:
+    store = MemoryStore(conditional_put=conditional)
+    point = make_point(store)
+    intent = commit(store, point)
+    store.delete([point_key("RG1", point.id)])
+    assert end_intent(store, intent) is True
+    assert points(store) == [point]
+
+
+@pytest.mark.parametrize("conditional", STORES)
+@pytest.mark.parametrize("lack", ["object", "copy", "condemned"])
+def test_a_run_is_void_if_its_copy_proves_no_complete_point(
+    make_point: MakePoint, conditional: bool, lack: str
+) -> None:
+    store = MemoryStore(conditional_put=conditional)
+    point = make_point(store)
+    intent = begin(store, point)
+    copy = seal(point)
+    store.put(sidecar_key("RG1", point.id), copy[:-9] if lack == "copy" else copy)
+    if lack == "object":
+        store.delete([point.objects[0].key])
+    if lack == "condemned":
+        put_trash(store, "RG1", point.id, "no rule keeps it")
+        later = datetime.now(UTC) + timedelta(days=1)
+        write_tombstone(store, "RG1", "01T", [point_key("RG1", point.id)], later)
+    assert clear_intent(store, intent, alive=lambda _: False) is False
+    assert points(store) == []
+    assert read_shelf(store, "RG1").voids == {point.id}
+
+
+def test_a_run_that_may_be_alive_is_never_committed_by_others(make_point: MakePoint) -> None:
+    """It could wake up after the point was pruned, and write its document once more."""
+    store = MemoryStore()
+    point = make_point(store)
+    intent = begin(store, point)
+    store.put(sidecar_key("RG1", point.id), seal(point))
+    assert clear_intent(store, intent, force=True, alive=lambda _: None) is False
+    with pytest.raises(RunFenced):
+        publish(store, point)

@@ -19,7 +19,7 @@ from blocks.catalog.point import PointId, RestorePoint, point_key
 from blocks.catalog.prune import hold, plan_prune, release, sweep, undelete
 from blocks.catalog.shelf import points, publish, read_point, read_shelf
 from blocks.catalog.view import look
-from blocks.errors import BrokenChain, PointMissing, Refused, StoreUnavailable
+from blocks.errors import BrokenChain, GroupBusy, PointMissing, Refused, StoreUnavailable
 from blocks.store.base import ObjectInfo
 from blocks.store.memory import MemoryStore
 
@@ -283,3 +283,135 @@ def test_a_prune_killed_at_any_delete_leaves_whole_points_and_is_finished_by_the
     assert there(store) == keys_of(made[3:])
     assert list(read_tombstones(store, "RG1")) == []
     assert trash_key("RG1", made[0].id) not in {info.key for info in store.list("marks/")}
+
+
+class Watched(Aging):
+    """Lets somebody act between two requests of a prune."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after_list: dict[str, list[Callable[[], None]]] = {}
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        yield from list(super().list(prefix, after=after))
+        if waiting := self.after_list.get(prefix):
+            waiting.pop(0)()
+
+
+def test_a_purge_is_finished_though_somebody_deleted_the_document(make_point: MakePoint) -> None:
+    store = Watched()
+    full, _child, last = chain(store, make_point, 3)
+    sweep(store, "RG1", give_up(full), minimum=1)
+    store.day += 8
+    document = point_key("RG1", full.id)
+    store.after_list["claims/RG1/"] = [
+        lambda: None,
+        lambda: None,
+        lambda: store.delete([document]),  # the tombstone is written by now
+    ]
+    report = sweep(store, "RG1", give_up(full), minimum=1)
+    assert report.lost == []
+    assert sidecar_key("RG1", full.id) not in there(store)
+    assert last in points(store)
+    sweep(store, "RG1", {}, minimum=1)
+    assert list(read_tombstones(store, "RG1")) == []
+    assert read_marks(store, "RG1").trashed_at == {}
+
+
+def test_a_stale_tombstone_does_not_take_the_copy_of_a_point_that_was_brought_back(
+    make_point: MakePoint,
+) -> None:
+    """Condemned, saved in the last moment, then robbed of its document: lost, not over."""
+    store = Aging()
+    full, child, last = chain(store, make_point, 3)
+    hold(store, "RG1", child.id, reason="audit")
+    keys = [point_key("RG1", child.id), sidecar_key("RG1", child.id)]
+    write_tombstone(store, "RG1", "01T", keys, EPOCH + 30 * DAY)
+    store.delete([point_key("RG1", child.id)])
+    store.day += 30
+    report = sweep(store, "RG1", {}, minimum=1)
+    assert report.lost == [child.id]
+    assert there(store) == keys_of([full, child, last])
+    assert read_marks(store, "RG1").held == {child.id}
+
+
+def test_an_undelete_that_has_begun_keeps_the_copy_with_the_document(
+    make_point: MakePoint,
+) -> None:
+    store = Aging()
+    full, child, last = chain(store, make_point, 3)
+    sweep(store, "RG1", give_up(child), minimum=1)
+    store.day += 8
+    document = point_key("RG1", child.id)
+    begin_intent(store, "RG1", "01UNDELETE", parent=child, references=[document])
+    assert sweep(store, "RG1", give_up(child), minimum=1).purged == []
+    assert there(store) == keys_of([full, child, last])
+
+
+def test_a_point_committed_and_robbed_while_prune_lists_keeps_what_it_shares(
+    make_point: MakePoint,
+) -> None:
+    """Its parent is purged meanwhile, so only its copy tells that the parent's image is needed."""
+    store = Watched()
+    full = chain(store, make_point, 1)[0]
+    child = make_point(store, day=1, parent=full)
+    intent = begin_intent(store, "RG1", child.id, parent=full)
+    store.delete([point_key("RG1", full.id), sidecar_key("RG1", full.id)])  # as a purge does
+
+    def commit_and_rob() -> None:
+        publish(store, child)
+        end_intent(store, intent)
+        store.delete([point_key("RG1", child.id)])
+
+    # A look lists the objects first and last; this is the first of the second look.
+    store.after_list["RG1/"] = [lambda: None, lambda: None, commit_and_rob]
+    report = sweep(store, "RG1", {}, minimum=1)
+    assert report.lost == [child.id]
+    assert there(store) >= keys_of([child])
+
+
+def test_what_an_old_tombstone_names_stays_for_a_point_that_lost_its_document_since(
+    make_point: MakePoint,
+) -> None:
+    store = Watched()
+    full, child = chain(store, make_point, 2)
+    shared = sorted(set(objects_of(full)) & set(objects_of(child)))
+    write_tombstone(store, "RG1", "01T", shared, EPOCH)
+    documents = [point_key("RG1", point.id) for point in (full, child)]
+    # Seen by the first look, and gone when the tombstone is looked at.
+    store.after_list["RG1/"] = [lambda: None, lambda: store.delete(documents)]
+    sweep(store, "RG1", {}, minimum=1)
+    assert there(store) == keys_of([full, child])
+
+
+def test_a_damaged_object_stays_marked_while_another_point_shares_it(
+    make_point: MakePoint,
+) -> None:
+    store = Aging()
+    full, child, last = chain(store, make_point, 3)
+    image = full.objects[0].key
+    mark_damaged(store, "RG1", full.id, image, [(0, 1)], EPOCH)
+    store.delete([point_key("RG1", full.id), sidecar_key("RG1", full.id)])  # as a purge does
+    sweep(store, "RG1", {}, minimum=0)
+    assert [mark.key for mark in read_damage(store, "RG1")] == [image]
+    assert distrusted([child, last], read_damage(store, "RG1")) == {child.id, last.id}
+    store.delete(point_key("RG1", point.id) for point in (child, last))
+    store.delete(sidecar_key("RG1", point.id) for point in (child, last))
+    sweep(store, "RG1", {}, minimum=0)
+    sweep(store, "RG1", {}, minimum=0)
+    assert list(read_damage(store, "RG1")) == []
+
+
+def test_an_undelete_whose_claim_was_cleared_meanwhile_does_not_report_success(
+    make_point: MakePoint,
+) -> None:
+    store = Watched()
+    full, _last = chain(store, make_point, 2)
+    sweep(store, "RG1", give_up(full), minimum=1)
+
+    def clear() -> None:
+        store.delete(info.key for info in Aging.list(store, "claims/RG1/intents/"))
+
+    store.after_list["claims/RG1/tombstones/"] = [clear]
+    with pytest.raises(GroupBusy, match="cleared meanwhile"):
+        undelete(store, "RG1", full.id, reason="audit")

@@ -14,8 +14,17 @@ import pytest
 from blocks.catalog.chain import sidecar_key
 from blocks.catalog.claims import begin_intent, end_intent
 from blocks.catalog.labels import Labels
-from blocks.catalog.point import Kind, RestorePoint, VolumeImage, image_folder, image_name, new_id
-from blocks.catalog.prune import sweep
+from blocks.catalog.marks import read_marks
+from blocks.catalog.point import (
+    Kind,
+    RestorePoint,
+    VolumeImage,
+    image_folder,
+    image_name,
+    new_id,
+    point_key,
+)
+from blocks.catalog.prune import hold, sweep
 from blocks.catalog.rebuild import RebuildReport, rebuild
 from blocks.catalog.shelf import points, publish
 from blocks.errors import Refused
@@ -343,3 +352,13 @@ def test_half_of_ten_thousand_points_are_pruned_within_a_minute() -> None:
     assert len(report.purged) == 5_000
     assert time.process_time() - began < 60
     assert len(points(store)) == 5_000
+
+
+def test_a_rebuilt_point_is_held_as_the_lost_one_was() -> None:
+    machine = Machine(MemoryStore(part_min_bytes=0))
+    full = machine.backup()
+    hold(machine.store, "RG1", full.id, reason="audit")
+    machine.store.delete([point_key("RG1", full.id)])
+    sweep(machine.store, "RG1", {}, minimum=1)
+    (found,) = rebuild(machine.store, "RG1", now=EPOCH).rebuilt
+    assert read_marks(machine.store, "RG1").held >= {found.point.id}

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from faultsim.schedule import World
 
 Answer = TypeVar("Answer")
-INTENTS = claims.intents_prefix(GROUP)
 RETENTION = Retention(last=2, minimum=1)
 
 
@@ -116,6 +115,8 @@ def reconcile(world: World, host: str) -> None:
         force = world.rng.random() < world.force_rate
         if not world.store.conditional_put and world.scheduler.is_alive(intent.owner):
             force = False  # on such a store an operator must know that the process is dead
+        if force:
+            world.ledger.forced.add(intent.run_id)
         try:
             again(
                 lambda intent=intent, force=force: claims.clear_intent(
@@ -162,12 +163,11 @@ def bring_back(world: World, host: str) -> None:
 
 
 def vandalise(world: World, host: str) -> None:
-    """Delete point documents behind everybody's back, though not those of runs that still go on."""
+    """Delete point documents behind everybody's back, also of runs that have not ended yet."""
     del host
     again(lambda: shelf.groups(world.store))  # looks around first, and is scheduled like others
-    living = {info.key.rsplit("/", 1)[-1] for info in world.inner.list(INTENTS)}
     for key in list(world.ledger.documents):
-        if key.rsplit("/", 1)[-1] not in living and world.rng.random() < 0.2:
+        if world.rng.random() < 0.2:
             world.scheduler.count("vandal")
             world.ledger.vandalise(world.inner, key)
 

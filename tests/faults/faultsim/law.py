@@ -13,21 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from faultsim.writer import Content, restore
 
 from blocks.catalog import claims
 from blocks.catalog.chain import keys_of, sidecar_key
 from blocks.catalog.claims import Void, parse_document
-from blocks.catalog.marks import read_marks
-from blocks.catalog.point import RestorePoint
+from blocks.catalog.point import RestorePoint, run_of
 from blocks.catalog.shelf import read_shelf
 from blocks.errors import BrokenChain, CorruptData
 from blocks.store.base import ObjectInfo
 from blocks.store.memory import MemoryStore
 
 GROUP = "RG1"
+TRASH = f"marks/{GROUP}/trash/"
 WINDOW = timedelta(days=7)
 
 
@@ -43,8 +43,11 @@ class WatchedStore(MemoryStore):
         self.ledger = ledger
 
     def _store(self, key: str, content: bytes, etag: str) -> ObjectInfo:
+        self.ledger.latest = max(self.ledger.latest, self._now())
         if key.startswith((f"{GROUP}/", "points/")):
             self.ledger.on_write(key, content)
+        if key.startswith(TRASH):
+            self.ledger.trashed_at.setdefault(run_of(key), self._now())
         return super()._store(key, content, etag)
 
     def _delete(self, key: str) -> None:
@@ -70,7 +73,19 @@ class Ledger:
     vandalised: dict[str, RestorePoint] = field(default_factory=dict)
     """Points whose documents somebody deleted: all they need must stay until they are rebuilt."""
 
+    held_and_vandalised: set[tuple[datetime, str]] = field(default_factory=set)
+    """What tells a point whatever its id: a rebuilt one is held as the lost one was."""
+
     rebuilt_and_purged: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    """Runs an operator said must not go on: void, though somebody had deleted their commit."""
+
+    trashed_at: dict[str, datetime] = field(default_factory=dict)
+    """When a point came into the trash, if it has been there ever since."""
+
+    latest: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    """The latest the store's clock has shown; it may have been set back since."""
+
     checked_points: int = 0
 
     def on_write(self, key: str, content: bytes) -> None:
@@ -79,12 +94,18 @@ class Ledger:
         is_void_after_purge = isinstance(document, Void) and key not in self.documents
         if before != content and not is_void_after_purge:
             raise LawBroken(f"{key} was written twice, with different bytes")
+        if isinstance(document, Void) and document.run_id in self.vandalised:
+            run = document.run_id
+            if run in self.forced or self.is_given_up(run):
+                self._remember_purge(self.vandalised.pop(run))
         if isinstance(document, RestorePoint):
             self.documents[key] = document
             self._remember(document)
 
     def _remember(self, point: RestorePoint) -> None:
         """Know what a point must restore; a rebuilt one has a new id and the old digest."""
+        if (point.taken_at, point.maps_digest) in self.held_and_vandalised:
+            self.held.add(point.id)
         content = self.attempted.get(point.id)
         if content is None:
             content = self.by_digest.get(point.maps_digest)
@@ -96,33 +117,71 @@ class Ledger:
     def vandalise(self, store: MemoryStore, key: str) -> None:
         """Delete a point's document as no program of ours would."""
         point = self.documents.pop(key)
-        self.vandalised[point.id] = point
+        if not store._is_live(sidecar_key(GROUP, point.id)) and self.is_given_up(point.id):
+            self.purged.add(point.id)  # a purge has deleted the copy, and would have done this next
+        else:
+            self.vandalised[point.id] = point
+            if point.id in self.held:
+                self.held_and_vandalised.add((point.taken_at, point.maps_digest))
         MemoryStore._delete(store, key)
 
-    def on_delete(self, store: MemoryStore, key: str) -> None:
-        if key.startswith("points/"):
-            self._on_purge(store, key)
-        elif key.startswith(f"{GROUP}/"):
-            # A run that is void keeps nothing; a document that has rotten still does.
-            voids = {info.key for info in store.list(claims.voids_prefix(GROUP))}
-            points = [
-                point
-                for point in [*self.documents.values(), *self._not_rebuilt()]
-                if claims.void_key(GROUP, point.id) not in voids
-            ]
-            trashed = read_marks(store, GROUP).trashed_at
-            copies = {sidecar_key(GROUP, point_id) for point_id in trashed}
-            if key in keys_of(points) - copies:
-                raise LawBroken(f"{key} is deleted, though a point references it")
+    def is_given_up(self, point_id: str) -> bool:
+        """Whether the point was in the trash for its whole window, and nobody was promised it."""
+        trashed_at = self.trashed_at.get(point_id)
+        return (
+            trashed_at is not None
+            and trashed_at <= self.latest - WINDOW
+            and point_id not in self.held
+        )
 
-    def _on_purge(self, store: MemoryStore, key: str) -> None:
+    def on_delete(self, store: MemoryStore, key: str) -> None:
+        self.latest = max(self.latest, store._now())
+        if key.startswith(TRASH):
+            self.trashed_at.pop(run_of(key), None)
+        elif key.startswith("points/"):
+            self._on_purge(key)
+        elif key.startswith(f"{GROUP}/"):
+            self._on_object(store, key)
+
+    def _on_object(self, store: MemoryStore, key: str) -> None:
+        run = key.split("/")[1]
+        if key == sidecar_key(GROUP, run) and self.is_given_up(run):
+            # A purge begins with the copy. It goes on though somebody else deletes the document.
+            if point := self.vandalised.pop(run, None):
+                self._remember_purge(point)
+            return
+        if key == sidecar_key(GROUP, run) and self._has_another_copy(store, run):
+            return
+        # A run that is void keeps nothing; a document that has rotten still does.
+        voids = {info.key for info in store.list(claims.voids_prefix(GROUP))}
+        points = [
+            point
+            for point in [*self.documents.values(), *self._not_rebuilt()]
+            if claims.void_key(GROUP, point.id) not in voids
+        ]
+        if key in keys_of(points):
+            raise LawBroken(f"{key} is deleted, though a point references it")
+
+    def _has_another_copy(self, store: MemoryStore, run: str) -> bool:
+        """Whether the same moment has been rebuilt under another id, and has a copy there."""
+        point = self.vandalised.get(run)
+        known = [*self.documents.values(), *self.vandalised.values()]
+        return point is not None and any(
+            other.id != run
+            and (other.taken_at, other.maps_digest) == (point.taken_at, point.maps_digest)
+            and store._is_live(sidecar_key(GROUP, other.id))
+            for other in known
+        )
+
+    def _on_purge(self, key: str) -> None:
         point = self.documents.pop(key, None)
         if point is None:
             raise LawBroken(f"{key} is deleted: a void is for ever")
-        marks = read_marks(store, GROUP)
-        trashed_at = marks.trashed_at.get(point.id)
-        if trashed_at is None or point.id in marks.held or point.id in self.held:
-            raise LawBroken(f"{key} is deleted, though it is not in the trash or is held")
+        if not self.is_given_up(point.id):
+            raise LawBroken(f"{key} is deleted: not in the trash for its whole window, or held")
+        self._remember_purge(point)
+
+    def _remember_purge(self, point: RestorePoint) -> None:
         self.purged.add(point.id)
         self.rebuilt_and_purged |= {
             lost.id
@@ -163,13 +222,17 @@ class Ledger:
     def check_rebuilt(self) -> None:
         """After a rebuild every point is listed that somebody had deleted, whatever its id."""
         for point in self._not_rebuilt():
-            if self.is_past_help(point):
+            if self.is_past_help(point) or self.is_given_up(point.id):
                 continue
             raise LawBroken(f"{point.id} was deleted by a vandal and is not rebuilt")
 
     def is_past_help(self, point: RestorePoint) -> bool:
         """Whether the copy of a deleted document rotted too: that is reported, and no more."""
-        return sidecar_key(GROUP, point.id) in self.damaged_keys
+        return any(
+            sidecar_key(GROUP, other.id) in self.damaged_keys
+            for other in self.vandalised.values()
+            if (other.taken_at, other.maps_digest) == (point.taken_at, point.maps_digest)
+        )
 
     def _not_rebuilt(self) -> list[RestorePoint]:
         there = {(point.taken_at, point.maps_digest) for point in self.documents.values()}

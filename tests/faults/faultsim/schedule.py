@@ -8,6 +8,7 @@ must hold. Nothing here knows threads, clocks or the operating system: a seed re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class World:
 
     seed: int
     notes: list[str] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+    """What was begun, by the name of the process."""
 
     def __post_init__(self) -> None:
         self.rng = rng = Random(self.seed)
@@ -75,6 +78,7 @@ class World:
             conflict=rng.choice([0, 0.02, 0.2]) * harsh,
             garble=rng.choice([0, 0.01]) * harsh,
             kill=rng.choice([0, 0.005]) * harsh,
+            slow=rng.choice([0, 0, 0.05]) * harsh,
         )
         self.inner = WatchedStore(self.ledger, lambda: self.clock, rng.random() < 0.7)
         self.store = FaultyStore(self.inner, self.scheduler, rates)
@@ -102,11 +106,14 @@ class World:
         plans += [plan for plan in maybe if rng.random() < 0.5]
         for number, (name, act, times) in enumerate(plans):
             host = rng.choice(HOSTS)
-            self.scheduler.spawn(f"{name}{number}", host, self.life(act, host, times))
+            self.scheduler.spawn(f"{name}{number}", host, self.life(name, act, host, times))
 
-    def life(self, act: Callable[[World, str], None], host: str, times: int) -> Callable[[], None]:
+    def life(
+        self, name: str, act: Callable[[World, str], None], host: str, times: int
+    ) -> Callable[[], None]:
         def body() -> None:
             for _ in range(times):
+                self.runs[name] += 1
                 try:
                     act(self, host)
                 except FlashvaultError as error:

@@ -112,6 +112,12 @@ class Scheduler:
         assert process.green.parent is not None
         process.green.parent.switch()
 
+    def sleep_now(self, steps: int) -> None:
+        """Let others run for so many steps before the process goes on."""
+        if self.current is not None:
+            self.current.asleep_until = self.step + steps
+            self.yield_now()
+
     def kill_now(self) -> None:
         """Kill the process that is running, here."""
         assert self.current is not None

@@ -38,6 +38,8 @@ class Rates:
     """A read answers with a flipped bit, this time."""
     kill: float = 0.0
     """The process dies when the call was done, before it learns so."""
+    slow: float = 0.0
+    """The call is done at once, and its answer is long under way: old when it is read."""
 
 
 class FaultyStore:
@@ -192,6 +194,9 @@ class FaultyStore:
         if roll < rates.doubt + rates.kill:
             self._note("kill after", what, key)
             self.scheduler.kill_now()
+        if rates.slow and rng.random() < rates.slow:
+            self._note("slow", what, key)
+            self.scheduler.sleep_now(rng.choice([3, 30, 300]))
         return answer
 
     def _garbled(self, data: bytes) -> bytes:
