@@ -20,8 +20,12 @@ from blocks.errors import GroupBusy
 from blocks.units import slug
 
 WAIT_S = 600.0
-GROUP_WAIT_S = 30.0
-LEASE_S = 120.0
+LEASE_S = 60.0
+"""The place of a run that was killed, or whose answer from the server was lost, is free after this
+long: nothing renews its lease. A living run renews it."""
+GROUP_WAIT_S = LEASE_S + 30.0
+"""Whoever waits for a group outlasts the lease of a dead run. On one machine nobody waits for a
+living one: its lock is asked first (`tasks.run`)."""
 
 DEFAULTS = {"group": 1, "array": 4, "bucket": 8}
 """Runs at a time, where nobody has said otherwise (`prefect gcl update NAME --limit N`)."""
