@@ -19,7 +19,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from blocks.policy.overview import overdue_window
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.units import format_duration, slug
-from deployments.schedules import ALARM, RECONCILE
+from deployments.schedules import ALARM, RECONCILE, sites
 
 ARMED = "flashvault.policy.armed"
 COMPLETED = "flashvault.backup.completed"
@@ -52,8 +52,10 @@ def wanted_automations(
         if profile.method == Method.CLOUD and profile.enabled
     ]
     found.extend(_failed(alarm_blocks))
-    if RECONCILE in deployments:
-        found.extend(_crashed(deployments[RECONCILE]))
+    # One for each site: only a backup host knows what is left on it, and died on it.
+    names = [RECONCILE, *(f"{RECONCILE}-{site}" for site in sites(configuration))]
+    if looks := [deployments[name] for name in names if name in deployments]:
+        found.extend(_crashed(looks))
     return {automation.name: automation for automation in found}
 
 
@@ -114,9 +116,9 @@ def _failed(alarm_blocks: Sequence[UUID]) -> list[AutomationCore]:
     ]
 
 
-def _crashed(reconcile: UUID) -> list[AutomationCore]:
+def _crashed(reconciles: Sequence[UUID]) -> list[AutomationCore]:
     runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-    answer: list[ActionTypes] = [RunDeployment(deployment_id=reconcile)]
+    answer: list[ActionTypes] = [RunDeployment(deployment_id=each) for each in reconciles]
     return [
         AutomationCore(
             name=f"{PREFIX}a run crashed",

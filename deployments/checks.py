@@ -132,9 +132,11 @@ def _prefect(wanted: Configuration) -> Found:
         names = ", ".join(f"{change.kind} {change.name}" for change in changes[:3])
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         return "wrong", f"not as the configuration says: {names}{more}", "flashvault apply"
-    if idle := register.pools_without_a_worker():
-        hint = f"prefect worker start --pool {idle[0]}"
-        return "wrong", f"no worker looks at {', '.join(idle)}", hint
+    if idle := register.queues_without_a_worker(wanted):
+        pool, queue = idle[0]
+        named = ", ".join(f"{pool}/{queue}" for pool, queue in idle)
+        hint = f"prefect worker start --pool {pool} --work-queue {queue}"
+        return "wrong", f"no worker looks at {named}", hint
     return "ok", "deployments, schedules and alarms are as configured", ""
 
 

@@ -61,12 +61,13 @@ def differences(item: Wanted, standing: DeploymentResponse) -> list[str]:
         "parameter schema": (schema_of(flow), standing.parameter_openapi_schema),
         "tags": (sorted(item.tags), sorted(standing.tags)),
         "work pool": (item.pool, standing.work_pool_name),
+        "work queue": (item.queue, standing.work_queue_name),
         "job": (JOB, standing.job_variables),
         "paused": (item.is_paused, standing.paused),
         "concurrency": (
-            (1, ConcurrencyLimitStrategy.CANCEL_NEW),
+            (item.limit, ConcurrencyLimitStrategy.CANCEL_NEW if item.limit else None),
             (
-                limit.limit if limit else standing.concurrency_limit,
+                limit.limit if limit else None,
                 options.collision_strategy if options else None,
             ),
         ),

@@ -19,7 +19,12 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.objects import (
+    ConcurrencyLimitStrategy,
+    ConcurrencyOptions,
+    WorkQueue,
+    WorkQueueStatus,
+)
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
@@ -29,12 +34,19 @@ from prefect.workers.process import ProcessWorker
 from blocks.errors import ConfigError, Unreachable
 from blocks.profile.base import Configured
 from blocks.profile.document import parse_document, print_document
-from blocks.profile.model import Configuration, Method
+from blocks.profile.model import BackupProfile, Configuration, Method, Platform
 from blocks.profile.parcel import pack, unpack
 from deployments import credentials
 from deployments.automations import ARMED, PREFIX, resource_of, wanted_automations
 from deployments.drift import JOB, canonical, differences, flow_of, schedule_of, schema_of
-from deployments.schedules import POOLS, Wanted, wanted_deployments
+from deployments.schedules import (
+    POOL,
+    POOLS,
+    RESTORE_POOL,
+    Wanted,
+    wanted_deployments,
+    wanted_queues,
+)
 from tasks.limits import DEFAULTS, limit_name
 
 VARIABLE = "flashvault_configuration"
@@ -102,16 +114,25 @@ def apply(configuration: Configuration) -> list[Change]:
     return done
 
 
-def pools_without_a_worker() -> list[str]:
-    """Return our work pools at which no worker has looked in the last minutes."""
+def queues_without_a_worker(configuration: Configuration) -> list[tuple[str, str]]:
+    """Return (pool, queue) of the work queues at which no worker has looked in the last minute.
+
+    Runs that are sent there would wait for ever.
+    """
     with _client() as client:
-        return [
-            name
-            for name in POOLS
-            if not any(
-                worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(name)
-            )
-        ]
+        polled = {
+            (queue.work_pool_name, queue.name): queue.status == WorkQueueStatus.READY
+            for pool in POOLS
+            for queue in _queues_of(client, pool)
+        }
+    return [key for key in wanted_queues(configuration) if not polled.get(key)]
+
+
+def _queues_of(client: SyncPrefectClient, pool: str) -> list[WorkQueue]:
+    try:
+        return client.read_work_queues(work_pool_name=pool)
+    except ObjectNotFound:
+        return []
 
 
 @contextmanager
@@ -200,7 +221,9 @@ class _State:
                 )
 
     def _pools(self) -> Iterator[Step]:
-        for name, description in POOLS.items():
+        needed = {item.pool for item in self.wanted.values()} | {POOL, RESTORE_POOL}
+        for name in sorted(needed):
+            description = POOLS[name]
             try:
                 self.client.read_work_pool(name)
             except ObjectNotFound:
@@ -218,6 +241,8 @@ class _State:
                 names[limit_name("array", system)] = DEFAULTS["array"]
             if profile.method == Method.CLOUD:
                 names[limit_name("bucket", profile.bucket_name)] = DEFAULTS["bucket"]
+                for node in self._readers(profile):
+                    names[limit_name("host", node)] = DEFAULTS["host"]
         for name, size in names.items():
             try:
                 # One that a person has set to another size stays as it is.
@@ -228,6 +253,14 @@ class _State:
                     Change("create", "concurrency limit", name, f"{size} at a time"),
                     partial(self.client.create_global_concurrency_limit, wanted),
                 )
+
+    def _readers(self, profile: BackupProfile) -> list[str]:
+        """Return the node that reads; a machine that reads its own makes its limit itself."""
+        try:
+            node = self.configuration.reading_node(profile)
+        except ConfigError:
+            return []  # not there yet: its runs will say so
+        return [] if node.type == Platform.LOCAL else [node.name]
 
     # Deployments ---------------------------------------------------------------------------------
 
@@ -265,11 +298,14 @@ class _State:
             schedules=[schedule_of(tick) for tick in item.ticks],
             tags=list(item.tags),
             work_pool_name=item.pool,
+            work_queue_name=item.queue,
             job_variables=dict(JOB),
             paused=item.is_paused,
             pull_steps=[],
-            concurrency_limit=1,
-            concurrency_options=ConcurrencyOptions(
+            concurrency_limit=item.limit,
+            concurrency_options=None
+            if item.limit is None
+            else ConcurrencyOptions(
                 collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
                 grace_period_seconds=GRACE_OF_A_SLOT_S,
             ),

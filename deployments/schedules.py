@@ -17,10 +17,15 @@ from blocks.profile.model import BackupProfile, Configuration, Method
 
 POOL = "flashvault"
 RESTORE_POOL = "flashvault-restore"
+CAPTURE_POOL = "flashvault-capture"
 POOLS = {
     POOL: "Backups, verification, retention and drills.",
     RESTORE_POOL: "Restores and alarms: their own pool, so that no backlog of backups delays them.",
+    CAPTURE_POOL: "Single volumes of large groups. Apart from backups, which wait for them.",
 }
+ANYWHERE = "default"
+"""The work queue of what has no SITE: Prefect's own name for it."""
+
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -59,6 +64,9 @@ class Wanted:
     tags: tuple[str, ...] = ("flashvault",)
     pool: str = POOL
     is_paused: bool = False
+    queue: str = ANYWHERE
+    limit: int | None = 1
+    """Runs at a time; more are cancelled. None where who starts them keeps count."""
 
 
 def wanted_deployments(configuration: Configuration) -> list[Wanted]:
@@ -88,12 +96,36 @@ def wanted_deployments(configuration: Configuration) -> list[Wanted]:
                 pool=RESTORE_POOL,
             )
         )
+    found.extend(
+        Wanted(
+            f"{RECONCILE}-{site}",
+            "flows.reconcile.reconcile",
+            f"Clears what dead runs left behind on the backup hosts of {site}.",
+            ticks=(Tick("reconcile", every=RECONCILE_EVERY),),
+            pool=RESTORE_POOL,
+            queue=site,
+        )
+        for site in sites(configuration)
+    )
     for profile in configuration.profiles:
-        if profile.method == Method.CLOUD:
-            found.extend(_cloud(profile))
-        else:
-            found.extend([_sync(profile), *_moves(profile)])
+        made = (
+            _cloud(profile)
+            if profile.method == Method.CLOUD
+            else [_sync(profile), *_moves(profile)]
+        )
+        found.extend(replace(item, queue=profile.site or ANYWHERE) for item in made)
     return found
+
+
+def sites(configuration: Configuration) -> list[str]:
+    """Return the sites that profiles name: each has a work queue of its name in every pool."""
+    return sorted({profile.site for profile in configuration.profiles if profile.site})
+
+
+def wanted_queues(configuration: Configuration) -> list[tuple[str, str]]:
+    """Return every (pool, queue) that something is sent to: each needs a worker."""
+    found = {(item.pool, item.queue) for item in wanted_deployments(configuration)}
+    return sorted(found)
 
 
 def _cloud(profile: BackupProfile) -> list[Wanted]:
@@ -157,7 +189,20 @@ def _cloud(profile: BackupProfile) -> list[Wanted]:
         tags=_tags(profile, "restore"),
         pool=RESTORE_POOL,
     )
+    if profile.capture_workers > 1:
+        found.append(_capture(profile))
     return [*found, restore]
+
+
+def _capture(profile: BackupProfile) -> Wanted:
+    return Wanted(
+        f"{profile.name}-capture",
+        "flows.capture.capture_part",
+        f"Captures single volumes of {profile.name}; started by its backups, never by hand.",
+        tags=_tags(profile, "capture"),
+        pool=CAPTURE_POOL,
+        limit=None,
+    )
 
 
 def _sync(profile: BackupProfile) -> Wanted:

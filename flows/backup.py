@@ -2,6 +2,8 @@
 
     decide → preflight → claim → snapshot → capture (volumes side by side) → publish → after
 
+With CAPTURE_WORKERS other workers capture volumes of the same snapshot (`flows.capture`).
+
 The restore point is written last; until it exists there is none. Everything a run makes is
 journalled first and unmade on any way out, by this process or by the next reconcile.
 """
@@ -17,8 +19,10 @@ from blocks.errors import GroupBusy
 from flows.endings import Ending, ended, skipped
 from tasks.backed_up import backup_document, backup_markdown, report_backup
 from tasks.capture import capture
+from tasks.colleagues import PrefectColleagues
+from tasks.crew import capture_with_crew, wants_crew
 from tasks.decide import decide_backup
-from tasks.limits import places
+from tasks.limits import places, reading_host
 from tasks.open import configuration as load_configuration
 from tasks.preflight import preflight
 from tasks.protection import watch
@@ -68,16 +72,21 @@ def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) 
         decision = decide_backup(wanted, asked, mode, force, grace_percent, now)
         if decision.is_skip:
             return ended(skipped(profile, decision.reason))
-        with places(profile, asked.storage_names, asked.bucket_name):
+        reader = reading_host(wanted, asked)
+        with places(profile, asked.storage_names, asked.bucket_name, reader=reader):
             seen = preflight(run, wanted, asked, decision)
             decision = decision.on_volumes(asked, {pair.source.uid for pair in seen.pairs})
             decision = claim(run, wanted, asked, decision)
             snapshot = take_snapshot(run, wanted, asked, seen)
-            outcomes = [
-                capture.submit(run, wanted, asked, decision, seen, snapshot, pair)
-                for pair in seen.pairs
-            ]
-            captured = results_of(run, outcomes)
+            if wants_crew(asked, seen):
+                others = PrefectColleagues(run)
+                captured = capture_with_crew(run, wanted, asked, decision, seen, snapshot, others)
+            else:
+                outcomes = [
+                    capture.submit(run, wanted, asked, decision, seen, snapshot, pair)
+                    for pair in seen.pairs
+                ]
+                captured = results_of(run, outcomes)
             point = publish(run, wanted, asked, decision, seen, snapshot, captured)
             release(wanted, asked, seen)
             alarms = watch(wanted, asked, decision, point)

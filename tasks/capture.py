@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from blocks.catalog.labels import Labels
 from blocks.catalog.point import StoredObject, VolumeImage, image_folder, image_name
+from blocks.errors import ConfigError
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.units import MIB
 from tasks.decide import Decision
@@ -41,8 +43,12 @@ def capture(
     seen: Seen,
     snapshot: Snapshot,
     pair: Pair,
+    take: int = 0,
 ) -> CapturedVolume:
-    """Capture one volume. Another try on the same snapshot goes on from the last complete part."""
+    """Capture one volume. Another try on the same snapshot goes on from the last complete part.
+
+    `take` numbers the tries of several workers, each with image names of its own; 0 and 1 are ours.
+    """
     run.check()
     disk = seen.sources.get(pair.source.uid)
     disk_name = disk.name if disk else pair.source.name
@@ -73,13 +79,7 @@ def capture(
                 reader,
                 profile_store(wanted, profile),
                 folder=image_folder(profile.name, run.id),
-                name=image_name(
-                    wanted.cluster_name,
-                    profile.name,
-                    volume_group or "-",
-                    disk_name,
-                    snapshot.taken_at,
-                ),
+                name=_image_name(wanted, profile, seen, snapshot, pair, take),
                 uid=pair.source.uid,
                 parent=decision.parent_of(pair.source.uid),
                 settings=replace(how, labels=labels.as_header()),
@@ -118,6 +118,40 @@ def capture(
     return CapturedVolume(image, captured.objects, captured.is_full, captured.warning)
 
 
+def image_prefix(
+    run: Run,
+    wanted: Configuration,
+    profile: BackupProfile,
+    seen: Seen,
+    snapshot: Snapshot,
+    pair: Pair,
+    take: int,
+) -> str:
+    """Return what the keys of all objects of one take begin with, and of no other take's."""
+    return image_folder(profile.name, run.id) + _image_name(
+        wanted, profile, seen, snapshot, pair, take
+    )
+
+
+def _image_name(
+    wanted: Configuration,
+    profile: BackupProfile,
+    seen: Seen,
+    snapshot: Snapshot,
+    pair: Pair,
+    take: int,
+) -> str:
+    disk = seen.sources.get(pair.source.uid)
+    name = image_name(
+        wanted.cluster_name,
+        profile.name,
+        (disk.volume_group if disk else "") or "-",
+        disk.name if disk else pair.source.name,
+        snapshot.taken_at,
+    )
+    return f"{name}.take{take}" if take > 1 else name
+
+
 def settings_of(wanted: Configuration, profile: BackupProfile, volumes: int) -> CaptureSettings:
     """Return how a profile wants its volumes captured.
 
@@ -128,6 +162,24 @@ def settings_of(wanted: Configuration, profile: BackupProfile, volumes: int) -> 
         extent_bytes=profile.extent_bytes,
         compress=profile.compression,
         part_bytes=32 * MIB if volumes == 1 else 16 * MIB,
+        encoders=_encoders(),
         uploads=3 if volumes <= 2 else 2,
         cipher=writing_cipher(wanted, profile),
     )
+
+
+def _encoders() -> int | None:
+    """Return FLASHVAULT_ENCODERS: threads of this machine that may encode for one volume.
+
+    Raises:
+        ConfigError: it is no number of threads.
+    """
+    text = os.environ.get("FLASHVAULT_ENCODERS", "")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
+        raise ConfigError(
+            f"FLASHVAULT_ENCODERS={text} is not a number of threads from 1 to 256",
+            hint="Leave it out for one thread a core.",
+        )
+    return int(text)

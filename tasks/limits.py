@@ -1,4 +1,4 @@
-"""Places in line: global concurrency limits, always taken in the order group, array, bucket.
+"""Places in line: global concurrency limits, taken in the order group, array, host, bucket.
 
 They spare the array and the network, and they show in the UI; they are advisory. What keeps two
 runs of a group apart is the lock on this machine, the claim in the bucket, and the array itself.
@@ -7,6 +7,7 @@ runs of a group apart is the lock on this machine, the claim in the bucket, and 
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -17,6 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from blocks.errors import GroupBusy
+from blocks.profile.model import BackupProfile, Configuration, Platform
 from blocks.units import slug
 
 WAIT_S = 600.0
@@ -27,7 +29,7 @@ GROUP_WAIT_S = LEASE_S + 30.0
 """Whoever waits for a group outlasts the lease of a dead run. On one machine nobody waits for a
 living one: its lock is asked first (`tasks.run`)."""
 
-DEFAULTS = {"group": 1, "array": 4, "bucket": 8}
+DEFAULTS = {"group": 1, "array": 4, "host": 4, "bucket": 8}
 """Runs at a time, where nobody has said otherwise (`prefect gcl update NAME --limit N`)."""
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,17 @@ def limit_name(kind: str, name: str) -> str:
     return f"{kind}-{slug(name)}"
 
 
+def reading_host(wanted: Configuration, profile: BackupProfile) -> str:
+    """Return whose disks and CPU a profile's captures use: the node's, or this machine's."""
+    node = wanted.reading_node(profile)
+    return socket.gethostname() if node.type == Platform.LOCAL else node.name
+
+
 @contextmanager
-def places(group: str, arrays: Sequence[str] = (), bucket: str = "") -> Iterator[None]:
-    """Hold a place for the group, each array and the bucket.
+def places(
+    group: str, arrays: Sequence[str] = (), bucket: str = "", *, reader: str = ""
+) -> Iterator[None]:
+    """Hold a place for the group, each array, the host that reads, and the bucket.
 
     Raises:
         GroupBusy: another run has the group.
@@ -49,6 +59,8 @@ def places(group: str, arrays: Sequence[str] = (), bucket: str = "") -> Iterator
         yield
         return
     wanted = [("group", group), *(("array", array) for array in sorted(arrays))]
+    if reader:
+        wanted.append(("host", reader))
     if bucket:
         wanted.append(("bucket", bucket))
     with ExitStack() as held:

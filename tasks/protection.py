@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 
 from blocks.catalog.chain import keys_of
@@ -29,8 +29,10 @@ from blocks.store.fingerprint import (
 from blocks.store.kms import AwsKms, open_kms
 from blocks.store.lock import lock_objects
 from blocks.store.probe import Report, latest_report, probe, require, save_report
+from blocks.store.throttle import Pace
 from tasks import reports
 from tasks.decide import Decision
+from tasks.journal import state_directory
 from tasks.notify import notify
 from tasks.open import bucket
 from tasks.plan import Asked, configured
@@ -267,8 +269,22 @@ def _settings(wanted: Configuration, profile: BackupProfile) -> BucketSettings:
         encryption=mode.value,
         kms_key_id=profile.key_id if mode is Mode.KMS else "",
         customer_key=settings.customer_key if mode is Mode.AES else "",
-        bytes_per_s=profile.bandwidth_limit or 0,
+        pace=_pace(profile),
     )
+
+
+def _pace(profile: BackupProfile) -> Pace | None:
+    limit = profile.bandwidth_limit
+    if limit is None:
+        return None
+    hours = tuple(
+        (_minute(rule.begin), _minute(rule.end), rule.bytes_per_s) for rule in limit.hours
+    )
+    return Pace(limit.otherwise, hours, profile.timezone, str(state_directory() / "pace"))
+
+
+def _minute(at: time) -> int:
+    return at.hour * 60 + at.minute
 
 
 @lru_cache(maxsize=32)

@@ -56,32 +56,51 @@ def run_of(group: str, purpose: str, undo: dict[str, Undo]) -> Iterator[Run]:
     run_id = PointId(str(ULID()))
     lock = GroupLock(group, purpose)
     try:
-        journal = Journal(
-            journal_path(run_id),
-            facts={
-                "id": run_id,
-                "group": group,
-                "purpose": purpose,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "flow_run": flow_run_id(),
-                "config": os.environ.get("FLASHVAULT_CONFIG", ""),
-            },
-        )
-        run = Run(run_id, group, purpose, journal)
-        with _stopped_by_signals(run.stop):
-            try:
-                yield run
-            except BaseException as error:  # a cancel is no Exception, and must end the movers too
-                run.stop.set()
-                _remember_ended(journal, is_done=False, summary=describe(error))
-                raise
-            else:
-                _remember_ended(journal, is_done=True, summary=f"{purpose} ended well")
-            finally:
-                unwind(journal, undo)
+        with _owned(run_id, group, purpose, run_id, undo) as run:
+            yield run
     finally:
         lock.close()
+
+
+@contextmanager
+def part_of(run_id: PointId, group: str, purpose: str, part: str) -> Iterator[Run]:
+    """Work for a run that another process owns, under its id; the group stays the owner's.
+
+    What is left of a part that dies is the owner's to unmake; its journal here lets the next
+    reconcile set its state in Prefect right.
+    """
+    with _owned(run_id, group, purpose, f"{run_id}.{part}", {}) as run:
+        yield run
+
+
+@contextmanager
+def _owned(
+    run_id: PointId, group: str, purpose: str, file: str, undo: dict[str, Undo]
+) -> Iterator[Run]:
+    journal = Journal(
+        journal_path(file),
+        facts={
+            "id": run_id,
+            "group": group,
+            "purpose": purpose,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "flow_run": flow_run_id(),
+            "config": os.environ.get("FLASHVAULT_CONFIG", ""),
+        },
+    )
+    run = Run(run_id, group, purpose, journal)
+    with _stopped_by_signals(run.stop):
+        try:
+            yield run
+        except BaseException as error:  # a cancel is no Exception, and must end the movers too
+            run.stop.set()
+            _remember_ended(journal, is_done=False, summary=describe(error))
+            raise
+        else:
+            _remember_ended(journal, is_done=True, summary=f"{purpose} ended well")
+        finally:
+            unwind(journal, undo)
 
 
 def unwind(journal: Journal, undo: dict[str, Undo]) -> list[Made]:

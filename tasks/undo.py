@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.crew import ORDERED, withdraw_order
 from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
 from tasks.inside import LOOKING, leave_looking
 from tasks.publish import CLAIMED, withdraw
@@ -11,6 +12,7 @@ from tasks.target_location import STAGED, remove_staged
 
 UNDO: dict[str, Undo] = {
     CLAIMED: withdraw,
+    ORDERED: withdraw_order,
     PREPARED: unprepare,
     FROZEN: thaw,
     STAGED: remove_staged,

@@ -84,7 +84,12 @@ def _read_bucket(text: str) -> str:
     return text
 
 
-def _read_clock(text: str) -> time:
+def read_clock(text: str) -> time:
+    """Read a time of day, `HH:MM`.
+
+    Raises:
+        ValueError: it is none.
+    """
     match = _CLOCK.match(text)
     if match is None:
         raise ValueError(f"'{text}' is not a time of day (HH:MM, 24 hours)")
@@ -145,7 +150,12 @@ def _read_size(text: str) -> int:
         raise ValueError(f"'{text}' is not a size (such as 256KiB or 4M)") from error
 
 
-def _read_rate(text: str) -> int:
+def read_rate(text: str) -> int:
+    """Read bytes a second, such as `50MiB/s`.
+
+    Raises:
+        ValueError: it is no rate, or too slow for any part to be sent.
+    """
     size = _read_size(re.sub(r"/s(ec)?$", "", text, flags=re.IGNORECASE))
     if size < 64 * KIB:
         raise ValueError(f"'{text}' is too slow: at least 64KiB a second (such as 50MiB/s)")
@@ -256,18 +266,18 @@ BucketName = Annotated[str, _text_only(_read_bucket)]
 Flag = Annotated[bool, _text_only(_read_flag), _text(lambda on: "yes" if on else "no")]
 Switch = Annotated[bool, _text_only(_read_flag), _text(lambda on: "Enable" if on else "Disable")]
 Truth = Annotated[bool, _text_only(_read_flag), _text(lambda on: "true" if on else "false")]
-Clock = Annotated[time, _text_only(_read_clock), _text(lambda at: f"{at:%H:%M}")]
+Clock = Annotated[time, _text_only(read_clock), _text(lambda at: f"{at:%H:%M}")]
 Days = Annotated[timedelta, _text_only(_read_frequency(DAY, "days")), _text(_print_frequency(DAY))]
 Hours = Annotated[
     timedelta, _text_only(_read_frequency(HOUR, "hours")), _text(_print_frequency(HOUR))
 ]
 Duration = Annotated[timedelta, _text_only(_read_duration), _text(_print_duration)]
 Size = Annotated[int, _text_only(_read_size), _text(print_size)]
-Rate = Annotated[int, _text_only(_read_rate), _text(lambda rate: f"{print_size(rate)}/s")]
 Percent = Annotated[float, _text_only(_read_percent), _text(lambda percent: f"{percent:g}")]
 Compaction = Annotated[int | None, _text_only(_read_compaction), _text(_print_compaction)]
 """What share of an object may be dead before it is written anew, in percent; 0 means a full."""
 Port = Annotated[int, _text_only(_read_whole(1, 65535)), _text(str)]
+WorkerCount = Annotated[int, _text_only(_read_whole(1, 16)), _text(str)]
 DayCount = Annotated[int, _text_only(_read_whole(0, 36500)), _text(str)]
 Zone = Annotated[str, _text_only(_read_zone)]
 Directory = Annotated[str, _text_only(_read_directory)]

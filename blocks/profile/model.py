@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from blocks.errors import ConfigError
 from blocks.profile import attributes as kinds
+from blocks.profile.bandwidth import BandwidthText
 from blocks.profile.base import C, Configured, Fault, did_you_mean, reason
 from blocks.profile.retention import RetentionText
 from blocks.units import KIB, MIB
@@ -185,11 +186,13 @@ class BackupProfile(Configured):
     object_lock_days: kinds.DayCount = Field(default=0, alias="OBJECT_LOCK_DAYS")
     compaction: kinds.Compaction = Field(default=None, alias="COMPACTION")
     verify_days: kinds.DayCount = Field(default=30, alias="VERIFY_DAYS")
-    bandwidth_limit: kinds.Rate | None = Field(default=None, alias="BANDWIDTH_LIMIT")
+    bandwidth_limit: BandwidthText | None = Field(default=None, alias="BANDWIDTH_LIMIT")
     rpo: kinds.Duration | None = Field(default=None, alias="RPO")
     pre_freeze: kinds.Command | None = Field(default=None, alias="PRE_FREEZE")
     post_thaw: kinds.Command | None = Field(default=None, alias="POST_THAW")
     host: kinds.NameIfAny = Field(default="", alias="HOST")
+    site: kinds.NameIfAny = Field(default="", alias="SITE")
+    capture_workers: kinds.WorkerCount = Field(default=1, alias="CAPTURE_WORKERS")
     notify_method: kinds.Command | None = Field(default=None, alias="NOTIFY_METHOD")
 
     @classmethod
@@ -273,6 +276,7 @@ _CLOUD_ONLY = (
     "COMPACTION",
     "VERIFY_DAYS",
     "BANDWIDTH_LIMIT",
+    "CAPTURE_WORKERS",
     "PRE_FREEZE",
     "POST_THAW",
 )

@@ -20,7 +20,7 @@ from blocks.store.encryption import (
     parse_customer_key,
     unmet,
 )
-from blocks.store.throttle import Throttle, shared_throttle
+from blocks.store.throttle import Pace, Throttle, shared_throttle
 
 if TYPE_CHECKING:
     from blocks.store.base import Store
@@ -56,8 +56,8 @@ class BucketSettings:
     """SSE-C: 32 bytes in base64."""
     part_checksum: bool = True
     """Send a CRC-32 with every body; off for stores that do not know the header."""
-    bytes_per_s: int = 0
-    """What all writers of this process together may send; 0 means no limit."""
+    pace: Pace | None = None
+    """What all writers of this machine with the same pace may send together; None: no limit."""
     conditional_put: bool = True
     """The store honours `If-None-Match: *`; the capability probe finds out."""
 
@@ -130,9 +130,9 @@ def open_store(settings: BucketSettings) -> Store:
 
 
 def _throttle(settings: BucketSettings) -> Throttle | None:
-    if not settings.bytes_per_s:
+    if settings.pace is None:
         return None
-    return shared_throttle(f"{settings.endpoint}/{settings.bucket}", settings.bytes_per_s)
+    return shared_throttle(f"{settings.endpoint}/{settings.bucket}", settings.pace)
 
 
 def s3_client(settings: BucketSettings) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 import pytest
 
@@ -137,8 +138,6 @@ def test_a_profile_is_found_in_the_ui_by_its_name_and_tags(applied, client):
 
 def test_a_schedule_gets_its_runs(applied, client):
     """With a SQLAlchemy that Prefect does not cap, its scheduler fails and none ever comes."""
-    import time
-
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
     wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=["group:RG1", "full"]))
@@ -238,3 +237,40 @@ def test_the_configuration_in_prefect_holds_no_secret(applied, client):
     value = client.read_variable_by_name("flashvault_configuration").value
     assert "password" not in value.lower()
     assert parse_document(value) if value.startswith("<?xml") else True
+
+
+def test_a_site_moves_its_runs_to_its_queue_and_back(applied, client):
+    far = configuration(profile("RG1", SITE="kosice", CAPTURE_WORKERS="2"), REMOTE, profile("RG_2"))
+    changes = {(change.action, change.name) for change in applied.apply(far)}
+    assert ("create", "RG1-capture") in changes
+    assert ("create", "flashvault-capture") in changes, "the pool, only now that it is needed"
+    assert ("create", "flashvault-reconcile-kosice") in changes
+    assert applied.plan(far) == []
+    queues = {
+        name: (found.work_pool_name, found.work_queue_name)
+        for name in ("backup/RG1-full", "restore/RG1-restore", "capture-part/RG1-capture")
+        for found in [client.read_deployment_by_name(name)]
+    }
+    assert queues == {
+        "backup/RG1-full": ("flashvault", "kosice"),
+        "restore/RG1-restore": ("flashvault-restore", "kosice"),
+        "capture-part/RG1-capture": ("flashvault-capture", "kosice"),
+    }
+    assert client.read_deployment_by_name("backup/RG_2-full").work_queue_name == "default"
+    applied.apply(WHOLE)
+    assert client.read_deployment_by_name("backup/RG1-full").work_queue_name == "default"
+    assert applied.plan(WHOLE) == []
+
+
+def test_a_queue_nobody_looks_at_is_named(applied, client):
+    far = configuration(profile("RG1", SITE="kosice"))
+    applied.apply(far)
+    assert ("flashvault", "kosice") in applied.queues_without_a_worker(far)
+    # A worker of the site polls: that is all Prefect knows of it.
+    client.get_scheduled_flow_runs_for_work_pool("flashvault", work_queue_names=["kosice"])
+    deadline = time.monotonic() + 60  # the server notes it a moment later
+    while ("flashvault", "kosice") in (idle := applied.queues_without_a_worker(far)):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert ("flashvault-restore", "kosice") in idle
+    applied.apply(WHOLE)

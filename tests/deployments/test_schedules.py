@@ -9,6 +9,7 @@ from deployments.schedules import (
     full_ticks,
     incremental_ticks,
     wanted_deployments,
+    wanted_queues,
 )
 
 HOUR = timedelta(hours=1)
@@ -85,3 +86,35 @@ def test_one_dashboard_is_drawn_for_all_groups_beside_the_backups():
     assert [tick.every for tick in made.ticks] == [timedelta(minutes=15)]
     assert made.pool == RESTORE_POOL, "no backlog of backups may hide how they stand"
     assert made.parameters == {}
+
+
+def test_what_has_a_site_goes_to_its_queue_and_the_rest_anywhere():
+    here, far = profile(), profile(name="RG2", site="kosice")
+    made = {item.name: item for item in wanted_deployments(Configuration(profiles=(here, far)))}
+    assert {made[name].queue for name in made if name.startswith("RG1-")} == {"default"}
+    assert {made[name].queue for name in made if name.startswith("RG2-")} == {"kosice"}
+    assert made["RG2-restore"].pool == RESTORE_POOL, "no backlog of the site's backups delays it"
+    assert made["flashvault-reconcile"].queue == "default"
+    assert made["flashvault-reconcile-kosice"].queue == "kosice"
+
+
+def test_every_queue_that_needs_a_worker_is_known():
+    far = profile(site="kosice", capture_workers=3)
+    assert wanted_queues(Configuration(profiles=(far,))) == [
+        ("flashvault", "kosice"),
+        ("flashvault-capture", "kosice"),
+        ("flashvault-restore", "default"),
+        ("flashvault-restore", "kosice"),
+    ]
+
+
+def test_shares_have_a_pool_of_their_own_or_backups_would_wait_for_themselves():
+    made = {
+        item.name: item
+        for item in wanted_deployments(Configuration(profiles=(profile(capture_workers=2),)))
+    }
+    share = made["RG1-capture"]
+    assert (share.pool, share.limit, share.ticks) == ("flashvault-capture", None, ())
+    assert "RG1-capture" not in {
+        item.name for item in wanted_deployments(Configuration(profiles=(profile(),)))
+    }

@@ -24,7 +24,7 @@ class WriteOnly(MemoryStore):
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            if not key.startswith(("claims/", "probe/")):
+            if not key.startswith(("claims/", "journal/", "probe/")):
                 raise AccessDenied(f"{key} may not be deleted")
             super().delete([key])
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from blocks.errors import ConfigError, ProfileError
+from blocks.profile.bandwidth import Bandwidth
 from blocks.profile.base import parse
 from blocks.profile.model import (
     CLASSES,
@@ -286,7 +287,7 @@ def test_what_is_printed_reads_as_the_same_profile(
             "backup_frequency": timedelta(days=days),
             "incremental_frequency": timedelta(hours=hours),
             "retention": retention,
-            "bandwidth_limit": limit,
+            "bandwidth_limit": Bandwidth(otherwise=limit),
             "grace_percent": float(grace),
         }
     )

@@ -1,0 +1,59 @@
+"""Start captures of single volumes as Prefect runs on other workers, and ask how they stand."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelling
+
+from tasks.run import Run
+
+log = logging.getLogger(__name__)
+
+
+class PrefectColleagues:
+    """The workers of the pool `flashvault-capture`, by the deployment of the group."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def start(self, uid: str, take: int) -> str:
+        """Ask for a run of the group's `capture` deployment; asked again, it is the same run."""
+        run = self._run
+        asked: Any = run_deployment
+        started = asked(
+            f"capture-part/{run.group}-capture",
+            parameters={"group": run.group, "run_id": run.id, "uid": uid, "take": take},
+            timeout=0,
+            tags=["flashvault", f"group:{run.group}", "capture"],
+            idempotency_key=f"{run.id}.{uid}.{take}",
+        )
+        return str(started.id)
+
+    def has_ended(self, run: str) -> bool:
+        """Say whether Prefect calls the run final; a server that is away knows of no end."""
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:
+            return True
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            log.info("the state of run %s is not known: %s", run, error)
+            return False
+        return state is not None and state.is_final()
+
+    def cancel(self, run: str) -> None:
+        """Have the run ended; if Prefect cannot be told, the run finds out in the bucket."""
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+                if state is None or not state.is_final():
+                    client.set_flow_run_state(UUID(run), Cancelling())
+        except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
+            log.info("run %s not cancelled in Prefect: %s", run, error)

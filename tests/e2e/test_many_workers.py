@@ -1,0 +1,187 @@
+"""One group captured by several workers, one of which dies; sites; and a server that goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from topology import MARKS, Cluster, Host, cluster_of, note, processes_of, wait_until
+
+from blocks.catalog import shelf
+from blocks.catalog.point import RestorePoint
+from blocks.store.clients import open_store, parse_bucket_url
+from deployments.schedules import CAPTURE_POOL
+
+pytestmark = MARKS
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster_of(tmp_path_factory.mktemp("workers"), 2) as made:
+        yield made
+
+
+def modify(cluster: Cluster, group: str, *attributes: str) -> None:
+    cluster.hosts[0].flashvault("modify", "backup_profile", group, *attributes)
+
+
+def shares(host: Host) -> list[dict[str, Any]]:
+    """Return the facts of the shares that run on a host."""
+    paths = [path for path in host.state.glob("runs/*.jsonl") if path.name.count(".") > 1]
+    return [json.loads(path.read_text().splitlines()[0])["run"] for path in paths]
+
+
+def newest(cluster: Cluster, group: str) -> RestorePoint:
+    store = open_store(parse_bucket_url(f"s3://{cluster.site.s3.bucket}"))
+    return shelf.points(store, group)[-1]
+
+
+def takes(point: RestorePoint) -> set[str]:
+    """Return which tries the images of a point are of."""
+    keys = [key for volume in point.volumes for key in volume.image_keys]
+    return {key.split(".take")[1][0] if ".take" in key else "1" for key in keys}
+
+
+def capture_runs(cluster: Cluster, group: str) -> list[tuple[int, str]]:
+    found = cluster.call(
+        "POST",
+        "flow_runs/filter",
+        json={"flow_runs": {"tags": {"all_": ["capture", f"group:{group}"]}}},
+    )
+    return sorted((run["parameters"]["take"], run["state"]["type"]) for run in found)
+
+
+@pytest.fixture
+def slow_group(cluster: Cluster) -> Iterator[str]:
+    """A group for two workers, so slow that one can be killed in the middle."""
+    group = cluster.names[0]
+    modify(cluster, group, "CAPTURE_WORKERS=2", "BANDWIDTH_LIMIT=1MiB/s")
+    yield group
+    modify(cluster, group, "CAPTURE_WORKERS=", "BANDWIDTH_LIMIT=")
+
+
+def test_two_workers_capture_one_group_and_the_work_of_one_that_is_killed_is_redone(
+    cluster: Cluster, slow_group: str, tmp_path: Path
+):
+    cluster.fill(11)
+    first, second = cluster.hosts
+    with first.worker(), second.worker(CAPTURE_POOL):
+        began = time.monotonic()
+        run = cluster.back_up(slow_group)
+        wait_until(lambda: shares(second), "a share on the second host")
+        time.sleep(2)
+        (victim,) = shares(second)
+        os.kill(victim["pid"], signal.SIGKILL)
+        assert cluster.ended({slow_group: run}) == {slow_group: "COMPLETED"}
+        note(f"one group by two workers, a share killed: {time.monotonic() - began:.1f} s")
+        wait_until(lambda: not shares(second) or second.flashvault("reconcile"), "cleared")
+    point = newest(cluster, slow_group)
+    assert len(point.volumes) == len(cluster.site.groups[0].sources)
+    assert takes(point) == {"1", "2"}, "one volume was captured twice, under two names"
+    ended = capture_runs(cluster, slow_group)
+    assert (1, "CRASHED") in ended
+    cluster.require_identical(tmp_path, [slow_group])
+    cluster.require_nothing_left()
+
+
+def test_a_host_that_vanishes_with_a_share_is_noticed_without_a_word_from_prefect(
+    cluster: Cluster, slow_group: str, tmp_path: Path
+):
+    cluster.fill(12)
+    first, second = cluster.hosts
+    with first.worker():
+        with second.worker(CAPTURE_POOL):
+            run = cluster.back_up(slow_group)
+            wait_until(lambda: shares(second), "a share on the second host")
+            began = time.monotonic()
+            for pid in processes_of(second):
+                os.kill(pid, signal.SIGKILL)
+        assert cluster.ended({slow_group: run}) == {slow_group: "COMPLETED"}
+        note(f"from the death of a host to the restore point: {time.monotonic() - began:.1f} s")
+    assert takes(newest(cluster, slow_group)) == {"1", "2"}
+    second.flashvault("reconcile")
+    cluster.require_identical(tmp_path, [slow_group])
+    cluster.require_nothing_left()
+
+
+def test_a_profile_runs_on_the_hosts_of_its_site_only(cluster: Cluster, tmp_path: Path):
+    cluster.fill(13)
+    here, far = cluster.names
+    modify(cluster, far, "SITE=far")
+    first, second = cluster.hosts
+    with first.worker(queue="default"):
+        runs = {name: cluster.back_up(name) for name in (here, far)}
+        assert cluster.ended({here: runs[here]}) == {here: "COMPLETED"}
+        assert cluster.state(runs[far])["type"] == "SCHEDULED", "nobody of its site is there"
+        with second.worker(queue="far"):
+            assert cluster.ended(runs) == {here: "COMPLETED", far: "COMPLETED"}
+    places = {
+        name: cluster.call("GET", f"flow_runs/{run}")["infrastructure_pid"].split(":")[0]
+        for name, run in runs.items()
+    }
+    assert places == {here: first.name, far: second.name}
+    modify(cluster, far, "SITE=")
+    cluster.require_identical(tmp_path)
+    cluster.require_nothing_left()
+
+
+@pytest.mark.parametrize("away", ["server", "database"])
+def test_a_backup_goes_on_while_the_server_or_its_database_restarts(
+    cluster: Cluster, away: str, tmp_path: Path
+):
+    cluster.fill(14)
+    group = cluster.names[1]
+    modify(cluster, group, "BANDWIDTH_LIMIT=1MiB/s")
+    part = cluster.server if away == "server" else cluster.database
+    first, _ = cluster.hosts
+    before = cluster.points()[group]
+    with first.worker():
+        run = cluster.back_up(group)
+        wait_until(first.begun, "the backup is under way")
+        part.stop()
+        wait_until(
+            lambda: len(cluster.points()[group]) > len(before), "a restore point meanwhile", 300
+        )
+        part.start()
+        assert cluster.ended({group: run}, 300) == {group: "COMPLETED"}
+    modify(cluster, group, "BANDWIDTH_LIMIT=")
+    cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
+
+
+def test_a_server_that_is_away_at_the_end_is_told_afterwards(cluster: Cluster, tmp_path: Path):
+    cluster.fill(15)
+    group = cluster.names[1]
+    first, _ = cluster.hosts
+    modify(cluster, group, "BANDWIDTH_LIMIT=1MiB/s")
+    before = cluster.points()[group]
+    with first.worker():
+        run = cluster.back_up(group)
+        wait_until(first.begun, "the backup is under way")
+        cluster.server.stop()
+        wait_until(
+            lambda: len(cluster.points()[group]) > len(before), "a restore point meanwhile", 300
+        )
+        engines = lambda: [  # noqa: E731
+            words for words in processes_of(first).values() if "prefect.engine" in words
+        ]
+        # Prefect's client tries for minutes to tell of the end, and gives up.
+        wait_until(lambda: not engines(), "the run's process has ended", 600)
+    cluster.server.start()
+    assert cluster.state(run)["type"] not in {"COMPLETED", "FAILED", "CRASHED"}
+    wait_until(lambda: list(first.state.glob("ended/*.json")), "the note of its end", 10)
+    # Reconcile leaves an end alone for a while: it may be on its way (tasks.reconcile.SETTLE).
+    wait_until(
+        lambda: first.flashvault("reconcile") and cluster.state(run)["type"] == "COMPLETED",
+        "the state set right",
+        300,
+    )
+    modify(cluster, group, "BANDWIDTH_LIMIT=")
+    cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
