@@ -1,4 +1,4 @@
-"""One group captured by several workers, one of which dies; sites; and a server that goes away."""
+"""One group captured by several workers, one of which dies; and sites."""
 
 from __future__ import annotations
 
@@ -121,67 +121,12 @@ def test_a_profile_runs_on_the_hosts_of_its_site_only(cluster: Cluster, tmp_path
         assert cluster.state(runs[far])["type"] == "SCHEDULED", "nobody of its site is there"
         with second.worker(queue="far"):
             assert cluster.ended(runs) == {here: "COMPLETED", far: "COMPLETED"}
+    # The shim keeps a file for each run on the machine it runs on.
     places = {
-        name: cluster.call("GET", f"flow_runs/{run}")["infrastructure_pid"].split(":")[0]
+        name: [host.name for host in cluster.hosts if (host.state / "logs" / f"{run}.log").exists()]
         for name, run in runs.items()
     }
-    assert places == {here: first.name, far: second.name}
+    assert places == {here: [first.name], far: [second.name]}
     modify(cluster, far, "SITE=")
     cluster.require_identical(tmp_path)
-    cluster.require_nothing_left()
-
-
-@pytest.mark.parametrize("away", ["server", "database"])
-def test_a_backup_goes_on_while_the_server_or_its_database_restarts(
-    cluster: Cluster, away: str, tmp_path: Path
-):
-    cluster.fill(14)
-    group = cluster.names[1]
-    modify(cluster, group, "BANDWIDTH_LIMIT=1MiB/s")
-    part = cluster.server if away == "server" else cluster.database
-    first, _ = cluster.hosts
-    before = cluster.points()[group]
-    with first.worker():
-        run = cluster.back_up(group)
-        wait_until(first.begun, "the backup is under way")
-        part.stop()
-        wait_until(
-            lambda: len(cluster.points()[group]) > len(before), "a restore point meanwhile", 300
-        )
-        part.start()
-        assert cluster.ended({group: run}, 300) == {group: "COMPLETED"}
-    modify(cluster, group, "BANDWIDTH_LIMIT=")
-    cluster.require_identical(tmp_path, [group])
-    cluster.require_nothing_left()
-
-
-def test_a_server_that_is_away_at_the_end_is_told_afterwards(cluster: Cluster, tmp_path: Path):
-    cluster.fill(15)
-    group = cluster.names[1]
-    first, _ = cluster.hosts
-    modify(cluster, group, "BANDWIDTH_LIMIT=1MiB/s")
-    before = cluster.points()[group]
-    with first.worker():
-        run = cluster.back_up(group)
-        wait_until(first.begun, "the backup is under way")
-        cluster.server.stop()
-        wait_until(
-            lambda: len(cluster.points()[group]) > len(before), "a restore point meanwhile", 300
-        )
-        engines = lambda: [  # noqa: E731
-            words for words in processes_of(first).values() if "prefect.engine" in words
-        ]
-        # Prefect's client tries for minutes to tell of the end, and gives up.
-        wait_until(lambda: not engines(), "the run's process has ended", 600)
-    cluster.server.start()
-    assert cluster.state(run)["type"] not in {"COMPLETED", "FAILED", "CRASHED"}
-    wait_until(lambda: list(first.state.glob("ended/*.json")), "the note of its end", 10)
-    # Reconcile leaves an end alone for a while: it may be on its way (tasks.reconcile.SETTLE).
-    wait_until(
-        lambda: first.flashvault("reconcile") and cluster.state(run)["type"] == "COMPLETED",
-        "the state set right",
-        300,
-    )
-    modify(cluster, group, "BANDWIDTH_LIMIT=")
-    cluster.require_identical(tmp_path, [group])
     cluster.require_nothing_left()
