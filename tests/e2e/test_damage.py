@@ -17,10 +17,16 @@ def store(lab_site):
     return open_store(parse_bucket_url("s3://pha-bucket"))
 
 
+def forget_everything(store):
+    """Remove all there is of the group, images first: other tests look for what nobody names."""
+    for prefix in ("RG1/", "points/RG1/", "marks/RG1/", "readings/RG1/"):
+        store.delete([info.key for info in store.list(prefix)])
+
+
 @pytest.fixture
 def rotten(disks, store):
     """The group's points, all on one full of which a byte is then flipped."""
-    store.delete([info.key for info in store.list("points/RG1/")])
+    forget_everything(store)
     disks.fill("Node1_1", 61)
     disks.fill("Node1_2", 62)
     full = backup.fn("RG1", mode="full", force=True).report["restore_point"]
@@ -32,8 +38,7 @@ def rotten(disks, store):
     data[len(data) // 3] ^= 1
     store.put(key, bytes(data))
     yield full, child, key
-    store.delete([info.key for info in store.list("marks/RG1/")])
-    store.delete([info.key for info in store.list("points/RG1/")])
+    forget_everything(store)
 
 
 @pytest.mark.parametrize("how", [{"deep": True}, {"deep": True, "within_days": 1}])
