@@ -257,7 +257,9 @@ def clear_intent(
             f"run {intent.run_id} of {intent.group} {what}: {intent.owner}",
             hint="Clear it on that machine, or use --force if you know that it is dead.",
         )
-    return _end(store, intent, "declared dead", is_over=answer is False)
+    # Without conditional writes force means that the operator knows the process to be dead.
+    is_over = answer is False or (force and not has_conditional_put(store))
+    return _end(store, intent, "declared dead", is_over=is_over)
 
 
 def read_intents(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Intent]:

@@ -267,3 +267,15 @@ def test_a_run_that_may_be_alive_is_never_committed_by_others(make_point: MakePo
     assert clear_intent(store, intent, force=True, alive=lambda _: None) is False
     with pytest.raises(RunFenced):
         publish(store, point)
+
+
+def test_by_force_without_conditional_writes_the_last_write_is_made_good(
+    make_point: MakePoint,
+) -> None:
+    """There an operator who forces must know that the process is dead."""
+    store = MemoryStore(conditional_put=False)
+    point = make_point(store)
+    intent = begin(store, point)
+    store.put(sidecar_key("RG1", point.id), seal(point))
+    assert clear_intent(store, intent, force=True, alive=lambda _: None) is True
+    assert points(store) == [point]

@@ -98,6 +98,7 @@ class Ledger:
             run = document.run_id
             if run in self.forced or self.is_given_up(run):
                 self._remember_purge(self.vandalised.pop(run))
+                self.held.discard(run)
         if isinstance(document, RestorePoint):
             self.documents[key] = document
             self._remember(document)
