@@ -50,7 +50,7 @@ test-all: setup
 
 # A cluster on this machine, as root: PostgreSQL, Redis, a server, workers of two hosts; one is killed.
 # apt install postgresql redis-server
-GROUPS ?= 4
+GROUPS ?= 20
 .PHONY: cluster-test
 cluster-test: setup
 	CLUSTER_GROUPS=$(GROUPS) $(BIN)/python -m pytest -q -s tests/e2e/test_cluster.py
