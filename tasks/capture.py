@@ -34,7 +34,7 @@ class CapturedVolume:
     warning: str = ""
 
 
-@step(name="capture-{pair.source.name}", tags={"capture"})
+@step(name="capture-{pair.source.name}")
 def capture(
     run: Run,
     wanted: Configuration,

@@ -20,7 +20,7 @@ from tasks.steps import CONTROL_S, run_log, step
 from tasks.transfer import Progress, load_page
 
 
-@step(name="look-at-{profile.name}", tags={"compact"}, timeout_s=CONTROL_S)
+@step(name="look-at-{profile.name}", timeout_s=CONTROL_S)
 def newest_point(
     wanted: Configuration, profile: BackupProfile, dead_percent: int
 ) -> tuple[RestorePoint, str]:
@@ -51,7 +51,7 @@ def newest_point(
 
 
 # Not repeated: what a try has stored is void with its claim, and a key is never used twice.
-@step(name="compact-{profile.name}", retries=0, tags={"compact"})
+@step(name="compact-{profile.name}", retries=0)
 def compact_newest(
     run: Run,
     wanted: Configuration,

@@ -39,7 +39,7 @@ SIGNS = {
 log = logging.getLogger(__name__)
 
 
-@step(name="look-and-draw", tags={"dashboard"}, timeout_s=CONTROL_S)
+@step(name="look-and-draw", timeout_s=CONTROL_S)
 def draw(wanted: Configuration) -> dict[str, Any]:
     """Write the dashboard, and a chart of each group with new restore points.
 

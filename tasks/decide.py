@@ -70,7 +70,7 @@ class Decision:
         return replace(self, kind=Kind.FULL, parent=None, reason=reason)
 
 
-@step(name="decide-{profile.name}", tags={"decide"}, timeout_s=CONTROL_S)
+@step(name="decide-{profile.name}", timeout_s=CONTROL_S)
 def decide_backup(
     wanted: Configuration,
     profile: BackupProfile,

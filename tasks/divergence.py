@@ -57,7 +57,7 @@ class Compared:
     done_bytes: int = 0
 
 
-@step(name="measure-{profile.name}", tags={"remote"}, retries=0)
+@step(name="measure-{profile.name}", retries=0)
 def measure(
     run: Run,
     wanted: Configuration,

@@ -32,7 +32,7 @@ IMPORTED = "imported"
 PROBE_S = 3600.0
 
 
-@step(name="scratch-{asked.group}", tags={"drill"})
+@step(name="scratch-{asked.group}")
 def scratch_targets(run: Run, asked: Asked, directory: str) -> dict[str, str]:
     """Choose where the drill restores to, and make room for it.
 
@@ -112,7 +112,7 @@ def refuse_unusable(group: str, looks: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-@step(name="probe-{asked.group}", retries=0, tags={"drill"})
+@step(name="probe-{asked.group}", retries=0)
 def probe(
     run: Run,
     asked: Asked,

@@ -30,7 +30,7 @@ class Imported:
     """Why the node would not; the bytes are on the disks and proven all the same."""
 
 
-@step(name="import-{asked.group}", tags={"restore"})
+@step(name="import-{asked.group}")
 def import_restored(
     run: Run,
     asked: Asked,

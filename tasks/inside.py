@@ -46,7 +46,7 @@ class Inside:
         }
 
 
-@step(name="look-inside-{plan.point.group}", retries=0, tags={"restore"})
+@step(name="look-inside-{plan.point.group}", retries=0)
 def look_inside(
     run: Run,
     plan: RestorePlan,

@@ -33,7 +33,7 @@ class Asked:
     force: bool = False
 
 
-@step(name="plan-{asked.group}", tags={"restore"}, timeout_s=CONTROL_S)
+@step(name="plan-{asked.group}", timeout_s=CONTROL_S)
 def plan(run: Run, asked: Asked) -> tuple[RestorePlan, Store, dict[str, Host]]:
     """Find the point and the disks, and refuse what is dangerous.
 

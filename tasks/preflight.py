@@ -46,7 +46,7 @@ class Seen:
     volume_groups: tuple[str, ...]
 
 
-@step(name="preflight-{profile.name}", tags={"preflight"}, timeout_s=CONTROL_S)
+@step(name="preflight-{profile.name}", timeout_s=CONTROL_S)
 def preflight(run: Run, wanted: Configuration, profile: BackupProfile, decision: Decision) -> Seen:
     """Check array, hosts, bucket, and the room for staged images.
 

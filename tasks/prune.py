@@ -20,7 +20,7 @@ from tasks.run import Run
 from tasks.steps import CONTROL_S, run_log, step
 
 
-@step(name="judge-{profile.name}", tags={"prune"}, timeout_s=CONTROL_S)
+@step(name="judge-{profile.name}", timeout_s=CONTROL_S)
 def judge_points(
     wanted: Configuration, profile: BackupProfile, now: datetime
 ) -> tuple[list[Verdict], PrunePlan]:
@@ -40,7 +40,7 @@ def judge_points(
     return verdicts, plan_prune(view, given_up(verdicts), now=now, window=WINDOW)
 
 
-@step(name="sweep-{profile.name}", tags={"prune"})
+@step(name="sweep-{profile.name}")
 def sweep_points(
     run: Run, wanted: Configuration, profile: BackupProfile, verdicts: Sequence[Verdict]
 ) -> PruneReport:

@@ -32,7 +32,7 @@ from tasks.steps import CONTROL_S, run_log, step
 CLAIMED = "claimed"
 
 
-@step(name="claim-{profile.name}", tags={"publish"}, timeout_s=CONTROL_S)
+@step(name="claim-{profile.name}", timeout_s=CONTROL_S)
 def claim(run: Run, wanted: Configuration, profile: BackupProfile, decision: Decision) -> Decision:
     """Announce the run in the bucket; a parent that is being pruned is let go of.
 
@@ -65,7 +65,7 @@ def _trusted(wanted: Configuration, profile: BackupProfile, decision: Decision) 
     return decision
 
 
-@step(name="publish-{profile.name}", tags={"publish"}, timeout_s=CONTROL_S)
+@step(name="publish-{profile.name}", timeout_s=CONTROL_S)
 def publish(
     run: Run,
     wanted: Configuration,

@@ -53,7 +53,7 @@ class Cleared:
     is_committed: bool
 
 
-@step(name="clear-dead-runs", tags={"reconcile"})
+@step(name="clear-dead-runs")
 def clear_dead_runs() -> list[Cleared]:
     """Unmake, newest first, what the dead runs of this machine have left."""
     cleared = []
@@ -83,7 +83,7 @@ def clear_dead_runs() -> list[Cleared]:
     return cleared
 
 
-@step(name="clear-dead-claims", tags={"reconcile"})
+@step(name="clear-dead-claims")
 def clear_dead_claims() -> int:
     """End the claims in our buckets whose process, on this machine, is gone for certain."""
     wanted = configuration()
@@ -110,7 +110,7 @@ def _clear_claims(wanted: Configuration, group: str, bucket_name: str) -> int:
     return count
 
 
-@step(name="set-states-right", tags={"reconcile"})
+@step(name="set-states-right")
 def set_states_right(cleared: list[Cleared]) -> int:
     """Tell Prefect how runs really ended: of the dead, and of those it could not be told about."""
     if not has_api():

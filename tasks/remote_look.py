@@ -27,7 +27,7 @@ class Poll:
     problems: Mapping[str, str]
 
 
-@step(name="look-{profile.name}", tags={"remote"})
+@step(name="look-{profile.name}")
 def look(run: Run, wanted: Configuration, profile: BackupProfile) -> Poll:
     """Ask both arrays for the group, side by side.
 
@@ -69,7 +69,7 @@ class Checked:
     cloud_point: datetime | None
 
 
-@step(name="check-{profile.name}", tags={"remote"})
+@step(name="check-{profile.name}")
 def check(run: Run, wanted: Configuration, profile: BackupProfile, poll: Poll) -> Checked:
     """Look whether the group holds what the resource group needs, and only that.
 

@@ -41,7 +41,7 @@ class RestoredDisk:
         return not self.bad
 
 
-@step(name="restore-{placement.volume.disk}", tags={"restore"})
+@step(name="restore-{placement.volume.disk}")
 def restore_disk(
     run: Run,
     plan: RestorePlan,

@@ -72,7 +72,7 @@ def images_by_volume(points: Sequence[RestorePoint]) -> dict[str, Images]:
     return dict(found)
 
 
-@step(name="read-{uid}", tags={"verify"})
+@step(name="read-{uid}")
 def read_slice(
     run: Run, uid: str, images: Images, due: frozenset[str], source: Store, ciphers: Ciphers
 ) -> VolumeSlice:

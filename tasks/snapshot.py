@@ -42,7 +42,7 @@ class Snapshot:
     """By the source's UID, the disk to read it from."""
 
 
-@step(name="snapshot-{profile.replicated_resources}", tags={"snapshot"}, timeout_s=2 * PREPARE_S)
+@step(name="snapshot-{profile.replicated_resources}", timeout_s=2 * PREPARE_S)
 def take_snapshot(run: Run, wanted: Configuration, profile: BackupProfile, seen: Seen) -> Snapshot:
     """Prepare the group, quiesce, start it, and thaw at once.
 
@@ -102,7 +102,7 @@ def unprepare(facts: dict[str, Any]) -> None:
         FlashCopyGroup(client, facts["consistency_group"]).abandon()
 
 
-@step(name="release-{profile.replicated_resources}", tags={"snapshot"})
+@step(name="release-{profile.replicated_resources}")
 def release(wanted: Configuration, profile: BackupProfile, seen: Seen) -> None:
     """Let the array go on as it was.
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TagsContext
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
@@ -55,7 +55,6 @@ class Step(Generic[P, R]):
         *,
         name: str,
         retries: int,
-        tags: set[str],
         timeout_s: float | None,
     ) -> None:
         self.function = function
@@ -72,7 +71,6 @@ class Step(Generic[P, R]):
             # socket, channel and child process has a deadline of its own.
             timeout_seconds=timeout_s,
             persist_result=False,
-            tags=tags,
         )(function)
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
@@ -80,13 +78,15 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the step now."""
         if FlowRunContext.get() is not None:
-            return self._task(*args, **kwargs)
+            with _without_tags():
+                return self._task(*args, **kwargs)
         return self.plain(*args, **kwargs)
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
         """Run the step beside others; ask the returned outcome for its result."""
         if FlowRunContext.get() is not None:
-            return cast("Outcome[R]", self._task.submit(*args, **kwargs))
+            with _without_tags():
+                return cast("Outcome[R]", self._task.submit(*args, **kwargs))
         outcome: Future[R] = _threads().submit(self.plain, *args, **kwargs)
         return outcome
 
@@ -107,7 +107,6 @@ def step(
     *,
     name: str,
     retries: int = RETRIES,
-    tags: set[str] | None = None,
     timeout_s: float | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Make a step of a function that is safe to repeat.
@@ -115,14 +114,23 @@ def step(
     Args:
         name: of the run in the UI; may use the function's parameters.
         retries: further tries after a transient error.
-        tags: to search for in the UI.
         timeout_s: when to give the step up; none for those that move a volume's bytes.
     """
 
     def decorate(function: Callable[P, R]) -> Step[P, R]:
-        return Step(function, name=name, retries=retries, tags=tags or set(), timeout_s=timeout_s)
+        return Step(function, name=name, retries=retries, timeout_s=timeout_s)
 
     return decorate
+
+
+def _without_tags() -> TagsContext:
+    """Keep the tags of the flow run from its tasks.
+
+    Before Prefect begins a task that has a tag, its server must give a place at the limit of that
+    tag, also where there is no such limit: without an answer the task never runs. So with tags a
+    backup would end where the server went away.
+    """
+    return TagsContext(current_tags=set())
 
 
 def side_by_side() -> Any:

@@ -82,7 +82,7 @@ def _is_unsettled(poll: Poll) -> bool:
     return len(poll.views) == 1 and all(view.is_connected for view in poll.views.values())
 
 
-@step(name="uids-{profile.name}", tags={"remote"})
+@step(name="uids-{profile.name}")
 def ask_uids(
     run: Run, wanted: Configuration, profile: BackupProfile, poll: Poll, memory: Memory
 ) -> dict[str, frozenset[str]]:
@@ -100,7 +100,7 @@ def ask_uids(
     return found
 
 
-@step(name="nodes-{profile.name}", tags={"remote"})
+@step(name="nodes-{profile.name}")
 def ask_nodes(
     run: Run,
     wanted: Configuration,
@@ -139,7 +139,7 @@ def refuse_unless_possible(plan: Plan) -> None:
         raise Refused(f"{plan.move}: {plan.refusal}", hint=plan.hint)
 
 
-@step(name="order-{profile.name}", tags={"remote"}, retries=0)
+@step(name="order-{profile.name}", retries=0)
 def carry_out(run: Run, wanted: Configuration, profile: BackupProfile, plan: Plan) -> str:
     """Send the plan's order and return when the array shows it; return the state then.
 
@@ -192,7 +192,7 @@ class TakenOver:
     notes: tuple[str, ...]
 
 
-@step(name="take-over-{profile.name}", tags={"remote"})
+@step(name="take-over-{profile.name}")
 def take_over(
     run: Run, wanted: Configuration, profile: BackupProfile, plan: Plan, surveyed: Survey
 ) -> TakenOver:

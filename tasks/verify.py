@@ -32,7 +32,7 @@ class VerifiedVolume:
     found: Verified
 
 
-@step(name="verify-{volume.disk}", tags={"verify"})
+@step(name="verify-{volume.disk}")
 def verify_image(
     run: Run,
     point: RestorePoint,
