@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 
 from blocks.errors import GroupBusy
 from blocks.profile.model import BackupProfile, Configuration, Platform
@@ -92,9 +93,12 @@ def _take(held: ExitStack, kind: str, name: str) -> None:
 
 
 def _ensure(limit: str, size: int) -> None:
-    """Make the limit if it is not there; one a person has set stays as it is."""
+    """Make the limit if it is not there; one a person or another run has made stays as it is."""
     with get_client(sync_client=True) as client:
         try:
             client.read_global_concurrency_limit_by_name(limit)
         except ObjectNotFound:
-            client.upsert_global_concurrency_limit_by_name(limit, size)
+            with suppress(ObjectAlreadyExists):
+                client.create_global_concurrency_limit(
+                    GlobalConcurrencyLimitCreate(name=limit, limit=size)
+                )
