@@ -36,6 +36,10 @@ from tasks.undo import UNDO
 
 Mode = Literal["auto", "full", "incremental"]
 
+SIBLING_WAIT_S = 60.0
+"""Schedules tick together: a full and the incremental of its slot begin in the same second. The one
+that only finds out that it has nothing to do must not cost the other its turn."""
+
 
 @flow(
     name="backup",
@@ -64,11 +68,11 @@ def backup(
 
 
 def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) -> Any:
-    now = datetime.now(UTC)
     wanted = load_configuration()
     asked = wanted.profile(profile, method="cloud")
     clear_dead_runs()
-    with run_of(profile, "backup", UNDO) as run:
+    with run_of(profile, "backup", UNDO, wait_s=0.0 if force else SIBLING_WAIT_S) as run:
+        now = datetime.now(UTC)
         decision = decide_backup(wanted, asked, mode, force, grace_percent, now)
         if decision.is_skip:
             return ended(skipped(profile, decision.reason))

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any
 
 from blocks.errors import GroupBusy
 from blocks.units import slug
+
+LOCK_POLL_S = 0.2
 
 
 def state_directory() -> Path:
@@ -158,12 +161,24 @@ def dead_journals() -> Iterator[Journal]:
 class GroupLock:
     """One run at a time for a resource group on this machine; gone with the process."""
 
-    def __init__(self, group: str, purpose: str) -> None:
-        """Take the lock at once or not at all.
+    def __init__(self, group: str, purpose: str, wait_s: float = 0.0) -> None:
+        """Take the lock at once, or within `wait_s` seconds, or not at all.
 
         Raises:
             GroupBusy: another run of this machine has the group.
         """
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                self._take(group, purpose)
+            except GroupBusy:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(LOCK_POLL_S)
+            else:
+                return
+
+    def _take(self, group: str, purpose: str) -> None:
         path = state_directory() / "locks" / slug(group)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -42,19 +42,22 @@ class Run:
 
 
 @contextmanager
-def run_of(group: str, purpose: str, undo: dict[str, Undo]) -> Iterator[Run]:
+def run_of(
+    group: str, purpose: str, undo: dict[str, Undo], *, wait_s: float = 0.0
+) -> Iterator[Run]:
     """Own a run from its first step to its last: on any way out, unmake what is left of it.
 
     Args:
         group: the resource group; this machine's lock on it is held all the while.
         purpose: `backup`, `restore` …, for people.
         undo: how to unmake each kind of thing the run may journal.
+        wait_s: how long to wait for the group, in seconds.
 
     Raises:
         GroupBusy: another run of this machine has the group.
     """
     run_id = PointId(str(ULID()))
-    lock = GroupLock(group, purpose)
+    lock = GroupLock(group, purpose, wait_s)
     try:
         with _owned(run_id, group, purpose, run_id, undo) as run:
             yield run
