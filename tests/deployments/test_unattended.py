@@ -104,7 +104,11 @@ class Lab:
         for worker in self.workers.values():
             worker.send_signal(signal.SIGTERM)
         for worker in self.workers.values():
-            worker.wait(60)
+            try:
+                worker.wait(30)
+            except subprocess.TimeoutExpired:  # asked while it was submitting a run, it hangs
+                worker.kill()
+                worker.wait()
         subprocess.run(
             [*self._cli(), "lab", "down", "--dir", str(self.directory)],
             capture_output=True,
