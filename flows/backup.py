@@ -77,7 +77,7 @@ def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) 
         if decision.is_skip:
             return ended(skipped(profile, decision.reason))
         reader = reading_host(wanted, asked)
-        with places(profile, asked.storage_names, asked.bucket_name, reader=reader):
+        with places(run, asked.storage_names, asked.bucket_name, reader=reader):
             seen = preflight(run, wanted, asked, decision)
             decision = decision.on_volumes(asked, {pair.source.uid for pair in seen.pairs})
             decision = claim(run, wanted, asked, decision)

@@ -40,7 +40,7 @@ def compact(group: str, dead_percent: int | None = None) -> Any:
             f"{profile.title} has COMPACTION=no",
             hint="Say how much may be dead: --dead 50, or --dead 0 for a full.",
         )
-    with run_of(group, "compact", UNDO) as run, places(group, bucket=profile.bucket_name):
+    with run_of(group, "compact", UNDO) as run, places(run, bucket=profile.bucket_name):
         point, reason = newest_point(wanted, profile, percent)
         if reason:
             return ended(skipped(group, reason))

@@ -60,7 +60,7 @@ def drill(
     """
     began = datetime.now(UTC)
     asked = Asked(group, to or {}, point, bucket=bucket, force=True)
-    with run_of(group, "drill", UNDO) as run, places(group):
+    with run_of(group, "drill", UNDO) as run, places(run):
         asked = replace(asked, to=scratch_targets(run, asked, directory))
         planned, source, writers = plan(run, asked)
         cipher = reading_cipher(asked, source, planned.point)

@@ -32,7 +32,7 @@ def prune(group: str, dry_run: bool = False) -> Any:
     """
     wanted = configuration()
     profile = wanted.profile(group)
-    with run_of(group, "prune", UNDO) as run, places(group):
+    with run_of(group, "prune", UNDO) as run, places(run):
         verdicts, plan = judge_points(wanted, profile, datetime.now(UTC))
         report = None if dry_run else sweep_points(run, wanted, profile, verdicts)
         document = pruned_document(group, verdicts, plan, report)

@@ -77,7 +77,7 @@ def restore(  # noqa: PLR0913 - the form a person fills in
     """
     began = datetime.now(UTC)
     asked = Asked(group, to, point, at, bucket, node, host, force)
-    with run_of(group, "restore", UNDO) as run, places(group):
+    with run_of(group, "restore", UNDO) as run, places(run):
         plan_made, source, writers = plan(run, asked)
         cipher = reading_cipher(asked, source, plan_made.point)
         if dry_run:

@@ -65,7 +65,7 @@ def verify(
     began = datetime.now(UTC)
     asked = Asked(group, {}, bucket=bucket)
     source = open_source(configured(asked), asked)
-    with run_of(group, "verify", UNDO) as run, places(group):
+    with run_of(group, "verify", UNDO) as run, places(run):
         found = shelf.points(source, group)
         if point:
             found = [shelf.find_point(found, point_id=point)]

@@ -10,10 +10,13 @@ import logging
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.context import ConcurrencyContext
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
@@ -21,11 +24,17 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from blocks.errors import GroupBusy
 from blocks.profile.model import BackupProfile, Configuration, Platform
 from blocks.units import slug
+from tasks.open import has_api
+from tasks.run import Run
+
+PLACED = "placed"
+"""The kind of a journal entry: a place that is held, by the id of its lease."""
 
 WAIT_S = 600.0
 LEASE_S = 60.0
-"""The place of a run that was killed, or whose answer from the server was lost, is free after this
-long: nothing renews its lease. A living run renews it."""
+"""The place of a run whose machine died, or whose answer from the server was lost, is free after
+this long: nothing renews its lease. A living run renews it. That of a run that was killed is given
+back sooner, by the next backup or reconcile of its machine (`free_place`)."""
 GROUP_WAIT_S = LEASE_S + 30.0
 """Whoever waits for a group outlasts the lease of a dead run. On one machine nobody waits for a
 living one: its lock is asked first (`tasks.run`)."""
@@ -49,9 +58,9 @@ def reading_host(wanted: Configuration, profile: BackupProfile) -> str:
 
 @contextmanager
 def places(
-    group: str, arrays: Sequence[str] = (), bucket: str = "", *, reader: str = ""
+    run: Run, arrays: Sequence[str] = (), bucket: str = "", *, reader: str = ""
 ) -> Iterator[None]:
-    """Hold a place for the group, each array, the host that reads, and the bucket.
+    """Hold a place for the run's group, each array, the host that reads, and the bucket.
 
     Raises:
         GroupBusy: another run has the group.
@@ -59,30 +68,38 @@ def places(
     if FlowRunContext.get() is None:
         yield
         return
-    wanted = [("group", group), *(("array", array) for array in sorted(arrays))]
+    wanted = [("group", run.group), *(("array", array) for array in sorted(arrays))]
     if reader:
         wanted.append(("host", reader))
     if bucket:
         wanted.append(("bucket", bucket))
     with ExitStack() as held:
         for kind, name in wanted:
-            _take(held, kind, name)
+            _take(run, held, kind, name)
         yield
 
 
-def _take(held: ExitStack, kind: str, name: str) -> None:
+def free_place(facts: dict[str, Any]) -> None:
+    """Give back the place of a dead run, by its lease, at once; nobody else can have that lease.
+
+    A lease that has ended is not known any more, and giving it back does nothing. Where the server
+    does not answer, the lease ends by itself.
+    """
+    if not has_api():
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.release_concurrency_slots_with_lease(UUID(facts["lease"]))
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        log.info("the place at %s is free when its lease ends: %s", facts["limit"], error)
+
+
+def _take(run: Run, held: ExitStack, kind: str, name: str) -> None:
     limit = limit_name(kind, name)
+    before = _leases()
     try:
         _ensure(limit, DEFAULTS[kind])
-        held.enter_context(
-            concurrency(
-                limit,
-                timeout_seconds=GROUP_WAIT_S if kind == "group" else WAIT_S,
-                lease_duration=LEASE_S,
-                strict=True,
-                raise_on_lease_renewal_failure=False,
-            )
-        )
+        held.enter_context(_place(limit, GROUP_WAIT_S if kind == "group" else WAIT_S))
     except TimeoutError as error:
         raise GroupBusy(
             f"no place free at the limit {limit}",
@@ -90,6 +107,38 @@ def _take(held: ExitStack, kind: str, name: str) -> None:
         ) from error
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         log.warning("limit %s not taken, going on without: %s", limit, error)
+    # Only now is the lease known. Killed before this line, its place is free when the lease ends.
+    for lease in _leases() - before:
+        held.callback(run.journal.unmade, run.journal.made(PLACED, limit=limit, lease=str(lease)))
+
+
+@contextmanager
+def _place(limit: str, wait_s: float) -> Iterator[None]:
+    """Hold a place; if it cannot be given back, its lease ends it.
+
+    The work is done by then: that the server does not hear of it makes no failure of a backup.
+    """
+    place = concurrency(
+        limit,
+        timeout_seconds=wait_s,
+        lease_duration=LEASE_S,
+        strict=True,
+        raise_on_lease_renewal_failure=False,
+    )
+    place.__enter__()
+    try:
+        yield
+    finally:
+        try:
+            place.__exit__(None, None, None)
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            log.warning("place at %s not given back, its lease ends it: %s", limit, error)
+
+
+def _leases() -> set[UUID]:
+    """Return the leases this flow run holds: Prefect keeps them for its own clearing up."""
+    context = ConcurrencyContext.get()
+    return set(context.cleanup_lease_ids) if context else set()
 
 
 def _ensure(limit: str, size: int) -> None:

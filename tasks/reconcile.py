@@ -35,7 +35,7 @@ PENDING_MAX = timedelta(minutes=15)
 """A run that is about to start for longer than this lost its worker."""
 
 SETTLE = timedelta(minutes=2)
-"""A run that ended may still be telling the server so for this long."""
+"""A run that ended may still be telling the server so for this long, if its process lives."""
 
 log = logging.getLogger(__name__)
 
@@ -120,9 +120,9 @@ def set_states_right(cleared: list[Cleared]) -> int:
         for dead in cleared:
             if dead.flow_run:
                 count += _settle(dead.flow_run, is_done=dead.is_committed, what="its process died")
-        for flow_run, facts in ended_runs():
+        for flow_run, facts, is_alive in ended_runs():
             ended_at = datetime.fromisoformat(facts["ended_at"])
-            if datetime.now(UTC) - ended_at < SETTLE:
+            if is_alive and datetime.now(UTC) - ended_at < SETTLE:
                 continue
             count += _settle(flow_run, is_done=facts["is_done"], what=facts["summary"])
             forget_ended(flow_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -128,10 +129,19 @@ def unwind(journal: Journal, undo: dict[str, Undo]) -> list[Made]:
     return stuck
 
 
-def ended_runs() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the Prefect runs that ended on this machine and may not have been able to say so."""
+def ended_runs() -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Yield the Prefect runs that ended on this machine and may not have been able to say so.
+
+    With how each ended, and whether its process lives on: it may be telling the server just now.
+    """
     for path in sorted((state_directory() / "ended").glob("*.json")):
-        yield path.stem, json.loads(path.read_text())
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_alive = False
+            except BlockingIOError:
+                is_alive = True
+            yield path.stem, json.load(file), is_alive
 
 
 def forget_ended(flow_run: str) -> None:
@@ -147,7 +157,9 @@ def _remember_ended(journal: Journal, *, is_done: bool, summary: str) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     facts = {"is_done": is_done, "summary": summary, "ended_at": datetime.now(UTC).isoformat()}
     partial = directory / f"{flow_run}.partial"
-    partial.write_text(json.dumps(facts))
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # never closed: free when the process has ended
+    os.write(descriptor, json.dumps(facts).encode())
     partial.rename(directory / f"{flow_run}.json")
 
 

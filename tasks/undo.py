@@ -5,12 +5,14 @@ from __future__ import annotations
 from tasks.crew import ORDERED, withdraw_order
 from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
 from tasks.inside import LOOKING, leave_looking
+from tasks.limits import PLACED, free_place
 from tasks.publish import CLAIMED, withdraw
 from tasks.run import Undo
 from tasks.snapshot import FROZEN, PREPARED, thaw, unprepare
 from tasks.target_location import STAGED, remove_staged
 
 UNDO: dict[str, Undo] = {
+    PLACED: free_place,
     CLAIMED: withdraw,
     ORDERED: withdraw_order,
     PREPARED: unprepare,

@@ -35,6 +35,7 @@ from deployments.lab import site as lab
 from deployments.lab.processes import free_port
 from deployments.schedules import POOL
 from tasks.open import array, configuration
+from tasks.publish import CLAIMED
 
 POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/none"))
 SIZE = 24 * MIB
@@ -154,8 +155,9 @@ class Host:
         return json.loads(done.stdout)
 
     def begun(self) -> list[Path]:
-        """Return the journals of runs that have begun to make things."""
-        return [path for path in self.state.glob("runs/*.jsonl") if '"made"' in path.read_text()]
+        """Return the journals of runs that have claimed their group: that make things."""
+        paths = self.state.glob("runs/*.jsonl")
+        return [path for path in paths if f'"{CLAIMED}"' in path.read_text()]
 
 
 class Cluster:

@@ -1,8 +1,11 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+import tasks.run
 from blocks.errors import GroupBusy, Stopped
 from tasks.journal import dead_journals, journal_path
 from tasks.run import run_of, unwind
@@ -70,3 +73,24 @@ def test_the_journal_names_the_run():
         facts = run.journal.facts
         assert facts["group"] == "RG1"
         assert journal_path(run.id).exists()
+
+
+ENDED = """
+import tasks.run
+tasks.run.flow_run_id = lambda: "0f"
+with tasks.run.run_of("RG1", "backup", {}):
+    pass
+"""
+
+
+def test_who_asks_is_told_whether_a_run_that_ended_may_still_be_reporting(monkeypatch):
+    subprocess.run([sys.executable, "-c", ENDED], check=True)
+    ((name, facts, is_alive),) = tasks.run.ended_runs()
+    assert (name, facts["is_done"], is_alive) == ("0f", True, False)
+    monkeypatch.setattr(tasks.run, "flow_run_id", lambda: "0e")
+    with tasks.run.run_of("RG1", "backup", {}):
+        pass
+    assert {name: is_alive for name, _, is_alive in tasks.run.ended_runs()} == {
+        "0e": True,
+        "0f": False,
+    }
