@@ -21,6 +21,7 @@ from blocks.svc.model import RemoteState
 from flows.approval import approve_move
 from flows.endings import Ending, ended
 from tasks.divergence import Difference
+from tasks.move_report import move_document, move_markdown, report_move
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import look
 from tasks.replication import watched
@@ -29,11 +30,8 @@ from tasks.takeover import (
     Survey,
     carry_out,
     measure_difference,
-    move_document,
-    move_markdown,
     plan_takeover,
     refuse_unless_possible,
-    report_move,
     survey,
     take_over,
 )
@@ -56,7 +54,7 @@ def failover(
     """
     wanted, asked = _asked(group)
     with run_of(f"{group} takeover", "failover", UNDO) as run:
-        surveyed = survey(run, wanted, asked)
+        surveyed = survey(run, wanted, asked, with_cloud=True)
         plan = plan_takeover(surveyed, Move.FAILOVER, allow_split=allow_split)
         return _move(run, wanted, asked, surveyed, plan, dry_run=dry_run, approved=approved)
 

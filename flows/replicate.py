@@ -18,6 +18,7 @@ from blocks.policy.situation import Move
 from blocks.profile.model import BackupProfile, Configuration, Method
 from flows.approval import approve_move
 from flows.endings import Ending, ended, skipped
+from tasks.move_report import move_document, move_markdown
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import Poll, check, look
 from tasks.remote_memory import recall, remember
@@ -32,8 +33,6 @@ from tasks.replication import (
 from tasks.run import Run, run_of
 from tasks.takeover import (
     carry_out,
-    move_document,
-    move_markdown,
     plan_takeover,
     refuse_unless_possible,
     survey,

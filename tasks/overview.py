@@ -228,6 +228,7 @@ def document(row: Overview) -> dict[str, Any]:
         if row.coverage
         else None,
         "joint_recovery_point": _moment(row.joint_recovery_point),
+        "newest_of_both": _newest(row) or None,
         "drill": {
             "at": _moment(row.drill.at),
             "restore_point": row.drill.restore_point,
@@ -240,7 +241,7 @@ def document(row: Overview) -> dict[str, Any]:
 
 HEADINGS = (
     *("group", "state", "last good", "age", "kind", "size", "points", "stored"),
-    *("next due", "verified", "remote", "last drill", "now", "note"),
+    *("next due", "verified", "remote", "newest of both", "last drill", "now", "note"),
 )
 
 
@@ -263,6 +264,9 @@ def cells(row: Overview) -> dict[str, str]:
     if row.remote is not None:
         since = f" since {row.remote.since:%Y-%m-%d %H:%M}" if row.remote.since else ""
         cells["remote"] = f"{row.remote.condition}{since}"
+        if (newest := row.joint_recovery_point) is not None and row.bucket:
+            told = f"{newest.astimezone(UTC):%Y-%m-%d %H:%M}"
+            cells["newest of both"] = f"{told} {_newest(row)}"
     if row.coverage is not None and row.coverage.oldest_at is not None:
         said = "yes, " if row.coverage.is_complete else f"no ({row.coverage.late} late), "
         cells["verified"] = f"{said * bool(row.coverage.within_days)}{row.coverage.oldest_at:%m-%d}"
@@ -270,6 +274,13 @@ def cells(row: Overview) -> dict[str, str]:
         took = format_duration(row.drill.rto_s)
         cells["last drill"] = f"{row.drill.at:%Y-%m-%d}, {took}"
     return cells
+
+
+def _newest(row: Overview) -> str:
+    """Say which of a group's methods brings back the newest state; empty when neither does."""
+    if row.joint_recovery_point is None:
+        return ""
+    return "second site" if row.newest_is_remote else "cloud"
 
 
 def _moment(at: datetime | None) -> str | None:

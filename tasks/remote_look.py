@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from blocks.catalog import shelf
-from blocks.errors import ConfigError, FlashvaultError
+from blocks.errors import ConfigError, FlashvaultError, Unreachable
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.svc.client import SvcClient
 from blocks.svc.remote_view import RemoteView, observe
@@ -25,6 +25,8 @@ class Poll:
     at: datetime
     views: Mapping[str, RemoteView]
     problems: Mapping[str, str]
+    silent: frozenset[str] = frozenset()
+    """Those of `problems` that gave no sign of life. The others answered, but nothing of use."""
 
 
 @step(name="look-{profile.name}")
@@ -43,6 +45,7 @@ def look(run: Run, wanted: Configuration, profile: BackupProfile) -> Poll:
 
     views: dict[str, RemoteView] = {}
     problems: dict[str, str] = {}
+    silent: set[str] = set()
     with ThreadPoolExecutor(2, thread_name_prefix="look") as pool:
         asked = {name: pool.submit(ask, name) for name in profile.storage_names}
         for name, answer in asked.items():
@@ -50,6 +53,8 @@ def look(run: Run, wanted: Configuration, profile: BackupProfile) -> Poll:
                 views[name] = answer.result()
             except FlashvaultError as error:
                 problems[name] = describe(error)
+                if isinstance(error, Unreachable):
+                    silent.add(name)
     sides = [view.side for view in views.values()]
     if len(sides) == 2 and sides[0] is sides[1]:
         raise ConfigError(
@@ -57,7 +62,7 @@ def look(run: Run, wanted: Configuration, profile: BackupProfile) -> Poll:
             f" {profile.replicated_resources}",
             hint="STORAGE_NAME needs the two arrays of the group, the primary site's first.",
         )
-    return Poll(at, views, problems)
+    return Poll(at, views, problems, frozenset(silent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def check(run: Run, wanted: Configuration, profile: BackupProfile, poll: Poll) -
             uids[name] = _check_array(client, name, view, faults)
     pairs = _pairs(profile, poll, uids)
     volume_groups = _check_members(wanted, profile, poll, uids, pairs, faults)
-    return Checked(tuple(faults), volume_groups, _newest_cloud_point(wanted, profile))
+    return Checked(tuple(faults), volume_groups, newest_cloud_point(wanted, profile))
 
 
 def _check_array(
@@ -156,7 +161,7 @@ def _assumed(names: tuple[str, ...], pairs: list[tuple[str, str]]) -> dict[str, 
     return {}
 
 
-def _newest_cloud_point(wanted: Configuration, profile: BackupProfile) -> datetime | None:
+def newest_cloud_point(wanted: Configuration, profile: BackupProfile) -> datetime | None:
     """Return when the group's newest restore point was taken, if it has a cloud profile too."""
     cloud = [p for p in wanted.profiles if p.name == profile.name and p.method is Method.CLOUD]
     if not cloud:

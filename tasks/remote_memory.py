@@ -1,8 +1,9 @@
 """What is remembered of a remote copy from poll to poll: its memory, and the history of its lag.
 
-Two small files in the state directory. Where a Prefect server is, the memory is also a variable, so
-that another worker goes on where this one stopped and tells nothing twice. All of it is a cache:
-lost, the next poll starts anew, and tells what it sees once more.
+Three small files in the state directory. Where a Prefect server is, the memory is also a variable,
+so that another worker goes on where this one stopped and tells nothing twice. All of it is a cache:
+lost, the next poll starts anew, and tells what it sees once more. What a failover loses is kept
+apart, for polls go on while it runs.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from blocks.policy.loss import Parting
 from blocks.policy.replication import Health, Memory, Transition
 from blocks.units import slug
 from tasks.journal import state_directory
 from tasks.open import has_api
 from tasks.steps import run_log
+
+POLLS, PARTING = "json", "parting.json"
+"""Which memory: that of the polls, and that of the last failover."""
+
+M = TypeVar("M", bound=BaseModel)
 
 HISTORY_LINES = 4000
 """Two weeks of polls every five minutes."""
@@ -40,26 +48,28 @@ class Sample:
     why: str = ""
 
 
+OLDEST = datetime.min.replace(tzinfo=UTC)
+
+
 def recall(group: str) -> Memory:
     """Return what is known of a group's remote copy; the newer of file and variable."""
-    found = [memory for memory in (_from_file(group), _from_variable(group)) if memory is not None]
-    oldest = datetime.min.replace(tzinfo=UTC)
-    return max(found, key=lambda memory: memory.at or oldest, default=Memory())
+    found = _found(Memory, group, POLLS)
+    return max(found, key=lambda memory: memory.at or OLDEST, default=Memory())
 
 
 def remember(group: str, memory: Memory) -> None:
     """Write down what is known now."""
-    path = _path(group, "json")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(memory.model_dump_json())
-    draft.replace(path)
-    if not has_api():
-        return
-    try:
-        Variable.set(_variable(group), memory.model_dump_json(), overwrite=True)
-    except (httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
-        run_log().warning("memory of %s not written to Prefect: %s", group, error)
+    _keep(memory, group, POLLS)
+
+
+def recall_parting(group: str) -> Parting | None:
+    """Return what was known when the last failover was ordered, None if there was none."""
+    return max(_found(Parting, group, PARTING), key=lambda parting: parting.at, default=None)
+
+
+def remember_parting(group: str, parting: Parting) -> None:
+    """Write down what is lost by a failover, before it is ordered."""
+    _keep(parting, group, PARTING)
 
 
 def append_history(group: str, health: Health, told: Sequence[Transition]) -> list[Sample]:
@@ -112,13 +122,34 @@ def _path(group: str, suffix: str) -> Path:
     return state_directory() / "remote" / f"{slug(group)}.{suffix}"
 
 
-def _variable(group: str) -> str:
-    return f"flashvault_remote_{slug(group).replace('-', '_')}"
+def _variable(group: str, kind: str) -> str:
+    name = f"flashvault_remote_{slug(group).replace('-', '_')}"
+    return name if kind == POLLS else f"{name}_{kind.partition('.')[0]}"
 
 
-def _from_file(group: str) -> Memory | None:
+def _found(model: type[M], group: str, kind: str) -> list[M]:
+    """Return what file and variable hold, as far as there are any and they can be read."""
+    both = (_from_file(model, group, kind), _from_variable(model, group, kind))
+    return [each for each in both if each is not None]
+
+
+def _keep(memory: BaseModel, group: str, kind: str) -> None:
+    path = _path(group, kind)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(memory.model_dump_json())
+    draft.replace(path)
+    if not has_api():
+        return
     try:
-        return Memory.model_validate_json(_path(group, "json").read_text())
+        Variable.set(_variable(group, kind), memory.model_dump_json(), overwrite=True)
+    except (httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
+        run_log().warning("memory of %s not written to Prefect: %s", group, error)
+
+
+def _from_file(model: type[M], group: str, kind: str) -> M | None:
+    try:
+        return model.model_validate_json(_path(group, kind).read_text())
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -126,12 +157,12 @@ def _from_file(group: str) -> Memory | None:
         return None
 
 
-def _from_variable(group: str) -> Memory | None:
+def _from_variable(model: type[M], group: str, kind: str) -> M | None:
     if not has_api():
         return None
     try:
-        text: object = Variable.get(_variable(group), default=None)
-        return Memory.model_validate_json(text) if isinstance(text, str) else None
+        text: object = Variable.get(_variable(group, kind), default=None)
+        return model.model_validate_json(text) if isinstance(text, str) else None
     except (httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
         run_log().warning("memory of %s not read from Prefect: %s", group, error)
         return None

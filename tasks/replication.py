@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from blocks.policy.loss import fallen_silent
 from blocks.policy.replication import (
     Condition,
     Health,
@@ -57,6 +58,8 @@ def judged(
     profile: BackupProfile, memory: Memory, poll: Poll, checked: Checked | None
 ) -> tuple[Health, Memory, tuple[Transition, ...]]:
     """Judge a poll: its health, the memory to keep, and what is to be told."""
+    silent = fallen_silent(memory.silent_since, poll.silent, poll.at)
+    memory = memory.model_copy(update={"silent_since": silent})
     if checked is not None:
         memory = memory.model_copy(
             update={

@@ -6,29 +6,27 @@ started again, and goes on from what it finds.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from blocks.errors import FlashvaultError, Refused, SvcStateError
 from blocks.host.base import Disk, Host
+from blocks.policy.loss import fallen_silent
 from blocks.policy.replication import Memory, judge, parted_by
 from blocks.policy.situation import Move, Order, Plan, Situation
 from blocks.policy.takeover import plan_move
 from blocks.profile.model import BackupProfile, Configuration, Platform
 from blocks.svc.model import RemoteState
 from blocks.svc.replication import RemoteGroup
-from blocks.units import format_duration, slug
-from tasks import reports
 from tasks.divergence import Difference, measure, sides_or_refuse
-from tasks.divergence import document as difference_document
-from tasks.notify import notify
 from tasks.open import array, host
 from tasks.owner import members
-from tasks.remote_look import Poll, look
-from tasks.remote_memory import recall
+from tasks.remote_look import Poll, look, newest_cloud_point
+from tasks.remote_memory import recall, recall_parting, remember_parting
 from tasks.run import Run
 from tasks.sites import activity
 from tasks.steps import run_log, step
@@ -36,6 +34,8 @@ from tasks.steps import run_log, step
 SETTLE_S = 60.0
 """How long an array may take to notice that its partner is gone."""
 SETTLE_POLL_S = 2.0
+CLOUD_S = 15.0
+"""How long the bucket is waited for before a failover, which does not need it."""
 ORDER_S = 300.0
 """How long an order may take to show in the state; the copying after it takes its own time."""
 
@@ -50,15 +50,26 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey(run: Run, wanted: Configuration, profile: BackupProfile) -> Survey:
-    """Ask both arrays and every node: who is there, who follows, who runs the group."""
+def survey(
+    run: Run, wanted: Configuration, profile: BackupProfile, *, with_cloud: bool = False
+) -> Survey:
+    """Ask both arrays and every node: who is there, who follows, who runs the group.
+
+    Args:
+        run: this run.
+        wanted: the configuration.
+        profile: the remote profile.
+        with_cloud: ask the bucket too how new the group's newest restore point is.
+    """
     memory = recall(profile.name)
     poll = look(run, wanted, profile)
+    silent_since = fallen_silent(memory.silent_since, poll.silent, poll.at)
     deadline = time.monotonic() + SETTLE_S
     while _is_unsettled(poll) and time.monotonic() < deadline and not run.stop.is_set():
         run_log().info("one array does not answer, and the other has not noticed: asking again")
         run.stop.wait(SETTLE_POLL_S)
         poll = look(run, wanted, profile)
+        silent_since = fallen_silent(silent_since, poll.silent, poll.at)
     run.check()
     uids = ask_uids(run, wanted, profile, poll, memory)
     found, silent = ask_nodes(run, wanted, profile, uids)
@@ -72,9 +83,29 @@ def survey(run: Run, wanted: Configuration, profile: BackupProfile) -> Survey:
         health.recovery_point,
         poll.at,
         parted_by=parted_by(poll.views, memory, poll.at),
+        silent_since=silent_since,
+        unhelpful=frozenset(poll.problems) - poll.silent,
+        parting=recall_parting(profile.name),
+        cloud_point=_cloud_point(wanted, profile, memory) if with_cloud else None,
     )
     problems = tuple(f"{name}: {why}" for name, why in poll.problems.items())
     return Survey(poll, situation, uids, (*problems, *silent))
+
+
+def _cloud_point(wanted: Configuration, profile: BackupProfile, memory: Memory) -> datetime | None:
+    """Return when the newest restore point was taken; what is remembered if the bucket is slow.
+
+    A store that is lost with the site would be waited for: it must not delay the failover.
+    """
+    found: list[datetime | None] = []
+    thread = threading.Thread(
+        target=lambda: found.append(newest_cloud_point(wanted, profile)),
+        daemon=True,
+        name="cloud-point",
+    )
+    thread.start()
+    thread.join(CLOUD_S)
+    return max((at for at in (*found, memory.cloud_point) if at is not None), default=None)
 
 
 def _is_unsettled(poll: Poll) -> bool:
@@ -150,6 +181,9 @@ def carry_out(run: Run, wanted: Configuration, profile: BackupProfile, plan: Pla
     if plan.order is None:
         return ""
     name = profile.replicated_resources
+    if plan.parting is not None:
+        # Once both sides are writable nobody can tell it again.
+        remember_parting(profile.name, plan.parting)
     with array(wanted, plan.at) as client:
         group = RemoteGroup(client, name)
         found = group.group()
@@ -288,93 +322,3 @@ def _by_volume_group(
     if not found and len(profile.volume_groups) == 1:
         return {profile.volume_groups[0]: disks}
     return found
-
-
-def move_document(
-    profile: BackupProfile,
-    plan: Plan,
-    surveyed: Survey,
-    state: str = "",
-    taken: TakenOver | None = None,
-    began_at: datetime | None = None,
-    ended_at: datetime | None = None,
-    measured: Sequence[Difference] | None = None,
-) -> dict[str, Any]:
-    """Return a plan, and what became of it, as the command line's JSON shows it."""
-    seen = surveyed.situation
-    took = (ended_at - began_at).total_seconds() if began_at and ended_at else None
-    return {
-        "group": profile.name,
-        "remote_group": profile.replicated_resources,
-        **plan.document(),
-        "states": {name: str(view.state) for name, view in seen.views.items()},
-        "activity": {name: str(said) for name, said in seen.activity.items()},
-        "notes": [*plan.notes, *surveyed.notes, *(taken.notes if taken else ())],
-        "difference": None if measured is None else difference_document(measured),
-        "state_after": state,
-        "node": taken.node if taken else "",
-        "disks": list(taken.disks) if taken else [],
-        "imported": list(taken.imported) if taken else [],
-        "faults": list(taken.faults) if taken else [],
-        "rto_s": None if took is None else round(took, 3),
-    }
-
-
-def move_markdown(document: dict[str, Any]) -> str:
-    """Show a plan, or what became of it, to the person who decides."""
-    point, loss = document["recovery_point"], document["loss_s"]
-    lines = [f"## {document['move']} of {document['group']}", ""]
-    if document["refusal"]:
-        lines += [f"**Refused: {document['refusal']}.** {document['hint']}", ""]
-    lines += [
-        f"- production afterwards: **{document['to']}**",
-        f"- order: `{document['order'] or 'none: nothing to do on the arrays'}`",
-    ]
-    if document["takes_over"] and not document["refusal"]:
-        lines.append(
-            f"- lost: what was written after {point or 'a moment nobody knows'}"
-            + (f", at most {format_duration(loss)}" if loss else "")
-            + _parted(document)
-            if loss or not point
-            else "- lost: nothing"
-        )
-    if document["overwrites"]:
-        lines.append(f"- **written over: {document['overwrites']}**")
-    if document["difference"] is not None:
-        lines.append(f"- **{document['difference']['words']}**")
-    if document["is_split"]:
-        lines.append("- **afterwards both sites' volumes can be written**")
-    lines += [
-        f"- {name}: {document['states'].get(name, 'does not answer')}, the group there is {said}"
-        for name, said in sorted(document["activity"].items())
-    ]
-    lines += [f"- {note}" for note in document["notes"]]
-    if document["state_after"]:
-        lines.append(f"- done: the group is {document['state_after']}")
-    if document["node"]:
-        lines.append(f"- {document['node']} sees {', '.join(document['disks'])}")
-    if document["imported"]:
-        lines.append(f"- imported: {', '.join(document['imported'])}")
-    lines += [f"- **not done: {fault}**" for fault in document["faults"]]
-    return "\n".join(lines)
-
-
-def _parted(document: dict[str, Any]) -> str:
-    by = document["parted_by"]
-    return f"; the second site stopped following by {by}" if by else ""
-
-
-def report_move(profile: BackupProfile, document: dict[str, Any], markdown: str) -> None:
-    """Show the move in Prefect and tell who wants to know."""
-    move = document["move"]
-    reports.artifact(f"remote-{move}-{slug(profile.name)}", markdown, f"The last {move}")
-    facts = {
-        key: document[key] for key in ("to", "order", "state_after", "loss_s", "recovery_point")
-    }
-    reports.event(f"remote.{move}", profile.name, **facts)
-    notify(
-        profile,
-        f"remote_{move}",
-        "warning",
-        f"{move} to {document['to']}: {document['order'] or 'nothing to do on the arrays'}",
-    )

@@ -116,6 +116,12 @@ class Overview:
         )
 
     @property
+    def newest_is_remote(self) -> bool:
+        """Say whether that is the second site's copy, not a restore point in the cloud."""
+        remote = self.remote.recovery_point if self.remote else None
+        return remote is not None and remote == self.joint_recovery_point
+
+    @property
     def stored_bytes(self) -> int:
         """Bytes all its restore points added to the bucket."""
         return sum(point.stored_bytes for point in self.history)

@@ -132,6 +132,8 @@ class Memory(BaseModel):
     """What the last check found wrong with the group's set-up."""
     cloud_point: datetime | None = None
     """When the group's newest restore point in the cloud was taken."""
+    silent_since: dict[str, datetime] = {}
+    """Storage systems that do not answer: the first look of those that found them so."""
     volume_groups: dict[str, tuple[str, ...]] = {}
     """Volume group → vdisk UIDs on both arrays, for the day nobody can be asked."""
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from blocks.policy.loss import Parting
 from blocks.svc.model import RemoteState, Side
 from blocks.svc.remote_view import RemoteView
 
@@ -69,6 +70,14 @@ class Situation:
     now: datetime
     parted_by: datetime | None = None
     """When the second site had surely stopped following; the moment itself lies between the two."""
+    silent_since: Mapping[str, datetime] = field(default_factory=dict)
+    """Arrays that give no sign of life, each with the first look that found it so."""
+    unhelpful: frozenset[str] = frozenset()
+    """Arrays that are there and tell nothing: they refuse the login, or do not know the group."""
+    parting: Parting | None = None
+    """What was known when an earlier failover was ordered."""
+    cloud_point: datetime | None = None
+    """When the group's newest restore point in the cloud was taken."""
 
     def other(self, name: str) -> str:
         """Return the other storage system."""
@@ -114,9 +123,12 @@ class Plan:
     """Afterwards both sides can be written."""
     recovery_point: datetime | None = None
     """Up to here the copy surely reaches."""
-    parted_by: datetime | None = None
-    """Nothing written after this can be in it."""
     loss: timedelta | None = None
+    """At most so much is lost."""
+    parting: Parting | None = None
+    """Of a failover: how the two sites parted, and so what is lost."""
+    cloud_point: datetime | None = None
+    """Of a failover: the newest restore point there is instead."""
     overwrites: str = ""
     notes: tuple[str, ...] = ()
     takes_over: bool = False
@@ -128,6 +140,7 @@ class Plan:
 
     def document(self) -> dict[str, Any]:
         """Return the plan for `--json` and the UI."""
+        parting = self.parting
         return {
             "move": str(self.move),
             "to": self.to,
@@ -136,14 +149,25 @@ class Plan:
             "refusal": self.refusal,
             "hint": self.hint,
             "is_split": self.is_split,
-            "recovery_point": self.recovery_point.isoformat() if self.recovery_point else None,
-            "parted_by": self.parted_by.isoformat() if self.parted_by else None,
-            "loss_s": None if self.loss is None else round(self.loss.total_seconds(), 3),
+            "recovery_point": _iso(self.recovery_point),
+            "parted_by": _iso(parting.parted_by if parting else None),
+            "silent_by": _iso(parting.silent_by if parting else None),
+            "loss_s": _seconds(self.loss),
+            "loss_if_stopped_s": _seconds(parting.if_stopped if parting else None),
+            "cloud_point": _iso(self.cloud_point),
             "overwrites": self.overwrites,
             "takes_over": self.takes_over,
             "is_waiting": self.is_waiting,
             "notes": list(self.notes),
         }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 3)
 
 
 def snapshot_system(seen: Situation, names: Sequence[str]) -> str:

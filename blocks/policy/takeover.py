@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from blocks.policy.loss import Parting, in_utc, newest_of_both
 from blocks.policy.situation import Activity, Move, Order, Plan, Situation
 from blocks.svc.model import RemoteState
 from blocks.svc.remote_view import CONNECTED, RemoteView
@@ -70,7 +71,7 @@ def _plan(move: Move, seen: Situation, *, allow_split: bool, keep_home: bool) ->
 
 def _failover(seen: Situation, *, allow_split: bool) -> Plan:
     to = seen.other(seen.primary or seen.home)
-    plan = Plan(Move.FAILOVER, to, at=to, takes_over=True)
+    plan = Plan(Move.FAILOVER, to, at=to, takes_over=True, cloud_point=seen.cloud_point)
     view = seen.views.get(to)
     if view is None:
         return _no(plan, f"{to} does not answer", "Its array makes its volumes writable.")
@@ -87,7 +88,8 @@ def _failover(seen: Situation, *, allow_split: bool) -> Plan:
             return _no(
                 plan,
                 f"{to} holds no consistent copy (the group is {view.state})",
-                "Restore from the cloud: flashvault restore. A copy under way must end first.",
+                f"Restore from the cloud{_cloud_says(seen)}: flashvault restore."
+                " A copy under way must end first.",
             )
         case RemoteState.CONSISTENT_SYNCHRONIZED | RemoteState.CONSISTENT_COPYING:
             return _no(
@@ -107,12 +109,16 @@ def _already_split(plan: Plan, seen: Situation) -> Plan:
     lost = seen.other(plan.to)
     if seen.runs_at(lost) is Activity.RUNNING:
         return _no(plan, f"both sides are writable, and the group runs on {lost}", _STOP_HINT)
-    return replace(
+    split = replace(
         plan,
         is_split=True,
+        cloud_point=None,
         recovery_point=seen.recovery_point,
         notes=(f"the volumes at {plan.to} are writable already", *_unknown(seen, lost)),
     )
+    if seen.parting is None or seen.parting.to != plan.to:
+        return split
+    return _with_loss(split, seen.parting)
 
 
 def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: bool) -> Plan:
@@ -123,7 +129,7 @@ def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: 
             f"the group runs on {lost}: both sides would be written",
             f"{_STOP_HINT} If both arrays are alive, repair the link and use `flashvault switch`.",
         )
-    is_alive = lost in seen.views or view.partnership == CONNECTED
+    is_alive = lost in seen.views or lost in seen.unhelpful or view.partnership == CONNECTED
     if is_alive and not allow_split:
         return _no(
             plan,
@@ -139,18 +145,32 @@ def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: 
         is_split=True,
         notes=(
             LAG_NOTE,
+            *newest_of_both(plan.to, seen.recovery_point, seen.cloud_point),
             f"if {lost} comes back, its volumes are writable too: keep the group offline there"
             " until `flashvault failback`",
             *_unknown(seen, lost),
         ),
     )
-    return _with_loss(order, seen)
+    parting = Parting(
+        at=seen.now,
+        to=plan.to,
+        recovery_point=seen.recovery_point,
+        parted_by=seen.parted_by,
+        silent_by=seen.silent_since.get(lost),
+    )
+    return _with_loss(order, parting)
 
 
-def _with_loss(plan: Plan, seen: Situation) -> Plan:
-    point = seen.recovery_point
-    loss = None if point is None else max(seen.now - point, timedelta(0))
-    return replace(plan, recovery_point=point, parted_by=seen.parted_by, loss=loss)
+def _with_loss(plan: Plan, parting: Parting) -> Plan:
+    return replace(
+        plan, recovery_point=parting.recovery_point, loss=parting.at_most, parting=parting
+    )
+
+
+def _cloud_says(seen: Situation) -> str:
+    return (
+        f" (its newest restore point is of {in_utc(seen.cloud_point)})" if seen.cloud_point else ""
+    )
 
 
 # Switch: both sites are well -------------------------------------------------------------------
@@ -370,7 +390,11 @@ def _states(seen: Situation) -> str:
 
 
 def _how_alive(seen: Situation, name: str) -> str:
-    return "its array answers" if name in seen.views else "the arrays see one another"
+    if name in seen.views:
+        return "its array answers"
+    if name in seen.unhelpful:
+        return "its array is there, though it tells nothing of the group: see the notes"
+    return "the arrays see one another"
 
 
 def _unknown(seen: Situation, name: str) -> tuple[str, ...]:

@@ -7,10 +7,19 @@ import shlex
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
-from blocks.errors import ConfigError, GroupBusy, HostError, Refused, SvcStateError, Unreachable
+from blocks.errors import (
+    ConfigError,
+    GroupBusy,
+    HostError,
+    LoginRefused,
+    Refused,
+    SvcStateError,
+    Unreachable,
+)
 from blocks.host.base import Disk, GroupState
 from blocks.host.local import LocalReader as DiskReader
 from blocks.profile.base import parse
@@ -21,7 +30,7 @@ from deployments.lab import wiring
 from deployments.lab.arrays import Arrays
 from flows import failover as moves
 from flows import replicate as watching
-from tasks import remote_look, replication, sites, snapshot_source, takeover
+from tasks import move_report, remote_look, replication, sites, snapshot_source, takeover
 from tasks.journal import GroupLock
 
 GROUP = "sample_remote_cg"
@@ -103,6 +112,7 @@ class Bench:
     lines: list = field(default_factory=list)
     told: list = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
+    refuses: set[str] = field(default_factory=set)
 
     def ask(self, line: str, name: str = "storage1") -> str:
         output = self.arrays.systems[name].run(line.split(" "))
@@ -189,6 +199,8 @@ def bench(tmp_path, monkeypatch) -> Bench:
 
     @contextmanager
     def array(_: Configuration, name: str):
+        if name in made.refuses:
+            raise LoginRefused(f"admin@{name} is not let in")
         yield SvcClient(Wire(arrays.systems[made.alias.get(name, name)], made.lines))
 
     def nobody(*_: object):
@@ -201,7 +213,7 @@ def bench(tmp_path, monkeypatch) -> Bench:
     for module in (watching, moves):
         monkeypatch.setattr(module, "load_configuration", lambda: made.wanted)
     monkeypatch.setattr(remote_look, "find_owner", nobody)
-    for module in (replication, takeover):
+    for module in (replication, move_report):
         monkeypatch.setattr(
             module, "notify", lambda profile, event, *rest, **facts: made.told.append(event)
         )
@@ -447,6 +459,69 @@ def test_hosts_that_cannot_take_over_are_listed_not_raised(bench) -> None:
     done = moves.failover.fn("RG1", approved=True)
     assert done.exit_code == 3
     assert any("no node sees all volumes" in fault for fault in done.report["faults"])
+
+
+def test_an_array_that_refuses_our_login_is_alive_and_stops_a_failover(bench) -> None:
+    bench.synchronize()
+    bench.arrays.link(is_up=False)
+    bench.refuses.add("storage1")
+    with pytest.raises(Refused, match="its array is there"):
+        moves.failover.fn("RG1", approved=True)
+    planned = moves.failover.fn("RG1", dry_run=True)
+    assert any("public key is installed" in note for note in planned.report["notes"])
+    assert bench.sent() == []
+    moves.failover.fn("RG1", approved=True, allow_split=True)
+    assert bench.sent() == ["stoprcconsistgrp"]
+
+
+def test_the_loss_is_told_from_when_the_array_fell_silent(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    before = datetime.now(UTC)
+    bench.poll()
+    after = datetime.now(UTC)
+    time.sleep(0.2)
+    bench.poll()
+    done = moves.failover.fn("RG1", approved=True)
+    silent_by = datetime.fromisoformat(done.report["silent_by"])
+    assert before <= silent_by <= after
+    assert 0 <= done.report["loss_if_stopped_s"] <= done.report["loss_s"] - 0.2
+    assert f"silent since {silent_by.isoformat()}" in done.markdown
+    assert "if hosts went on writing there" in done.markdown
+
+
+def test_a_failover_that_died_after_its_order_still_tells_its_loss(bench, monkeypatch) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    planned = moves.failover.fn("RG1", dry_run=True).report
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moves, "take_over", killed)
+        with pytest.raises(KeyboardInterrupt):
+            moves.failover.fn("RG1", approved=True)
+    for _ in range(2):  # polls go on, and must not hide it
+        bench.poll()
+    again = moves.failover.fn("RG1", approved=True)
+    assert again.report["order"] == ""
+    assert again.report["recovery_point"] == planned["recovery_point"]
+    assert again.report["parted_by"] >= planned["parted_by"]
+    assert again.report["loss_s"] >= planned["loss_s"] > 0
+    assert again.report["imported"] == ["VG1"]
+    assert "**lost: what was written after" in again.markdown
+    assert bench.sent() == ["stoprcconsistgrp"]
+
+
+def test_a_loss_nobody_remembers_is_not_called_nothing(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    bench.ask(f"stoprcconsistgrp -access {GROUP}", "storage2")
+    done = moves.failover.fn("RG1", approved=True)
+    assert done.report["loss_s"] is None
+    assert "lost: nothing" not in done.markdown
+    assert "lost: what was written after" in done.markdown
 
 
 # Both methods ----------------------------------------------------------------------------------

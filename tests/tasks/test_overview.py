@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from blocks.catalog.point import Kind
 from blocks.errors import ConfigError, StoreUnavailable
-from blocks.policy.overview import State
+from blocks.policy.overview import Kept, State
 from blocks.policy.replication import Condition, Memory
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.store.memory import MemoryStore
@@ -78,6 +80,37 @@ def test_a_group_with_both_methods_is_one_row_with_both(state):
     assert tuple(shown) == HEADINGS
     assert document(found["RG1"])["remote"]["well"] is True
     assert found["RG3"].state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("minutes", "newest"),
+    [
+        (2, "2026-06-01 11:58 second site"),
+        (90, "2026-06-01 11:00 cloud"),
+        (None, "2026-06-01 11:00 cloud"),
+    ],
+)
+def test_the_newest_of_both_methods_is_shown(minutes, newest):
+    at = NOW - timedelta(minutes=minutes or 2)
+    remember(
+        "RG1",
+        Memory(at=NOW, condition=Condition.IN_SYNC, recovery_point=at if minutes else None),
+    )
+    taken_at = NOW - timedelta(hours=1)
+    row = rows(cloud("RG1", "here"), remote("RG1"), cloud("RG2", "here"))["RG1"]
+    kept = Kept("P", Kind.FULL, taken_at, taken_at, taken_at, 1, 1, 1)
+    row = replace(row, last=kept, age=NOW - taken_at)
+    assert cells(row)["newest of both"] == newest
+    told = document(row)
+    assert newest.endswith(told["newest_of_both"])
+    assert told["joint_recovery_point"].replace("T", " ").startswith(newest[:16])
+
+
+def test_with_one_method_there_is_no_newest_of_both():
+    remember("RG3", Memory(at=NOW, condition=Condition.IN_SYNC, recovery_point=NOW))
+    found = rows(cloud("RG1", "here"), remote("RG3"))
+    assert {cells(row)["newest of both"] for row in found.values()} == {""}
+    assert document(found["RG3"])["newest_of_both"] == "second site"
 
 
 def test_an_unknown_group_is_refused():

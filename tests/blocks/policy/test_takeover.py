@@ -296,6 +296,57 @@ def test_an_unknown_recovery_point_is_said_to_be_unknown() -> None:
     assert plan.document()["loss_s"] is None
 
 
+DISASTER = situation(
+    cut(HOME, S.CONSISTENT_DISCONNECTED), (AWAY,), Activity.UNKNOWN, Activity.STOPPED
+)
+
+
+def test_the_loss_ends_when_the_array_fell_silent_if_it_stopped_then() -> None:
+    silent = {HOME: POINT + timedelta(seconds=5)}
+    plan = plan_move(Move.FAILOVER, replace(DISASTER, silent_since=silent))
+    told = plan.document()
+    assert (told["loss_s"], told["loss_if_stopped_s"]) == (42.0, 5.0)
+    assert told["silent_by"] == silent[HOME].isoformat()
+    early = plan_move(Move.FAILOVER, replace(DISASTER, silent_since={HOME: POINT - DAY}))
+    assert early.document()["loss_if_stopped_s"] == 0.0
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "copy", "said"),
+    [
+        (None, POINT, ""),
+        (POINT + timedelta(seconds=30), POINT, "newest of both is the cloud's restore point"),
+        (POINT - DAY, POINT, f"newest of both is {AWAY}'s copy"),
+        (POINT, POINT, f"newest of both is {AWAY}'s copy"),
+        (POINT, None, "nobody can tell"),
+    ],
+)
+def test_a_failover_says_which_method_brings_back_more(cloud, copy, said) -> None:
+    seen = replace(DISASTER, cloud_point=cloud, recovery_point=copy)
+    plan = plan_move(Move.FAILOVER, seen)
+    notes = " ".join(plan.notes)
+    assert said in notes
+    assert bool(said) == ("restore point in the cloud" in notes or "cloud's restore" in notes)
+    assert plan.document()["cloud_point"] == (cloud.isoformat() if cloud else None)
+
+
+def test_a_failover_without_a_usable_copy_names_the_restore_point_there_is() -> None:
+    world = cut(HOME, S.INCONSISTENT_DISCONNECTED)
+    seen = situation(world, (AWAY,), Activity.UNKNOWN, Activity.STOPPED)
+    plan = plan_move(Move.FAILOVER, replace(seen, cloud_point=POINT))
+    assert f"{POINT:%Y-%m-%d %H:%M:%S} UTC" in plan.hint
+
+
+@pytest.mark.parametrize("allow_split", [False, True])
+def test_an_array_that_is_there_but_tells_nothing_counts_as_alive(allow_split) -> None:
+    seen = replace(DISASTER, unhelpful=frozenset({HOME}))
+    plan = plan_move(Move.FAILOVER, seen, allow_split=allow_split)
+    assert bool(plan.refusal) is not allow_split
+
+
 def test_failing_back_can_keep_either_site() -> None:
     world = connected(S.IDLING, Side.NONE, "out_of_sync")
     seen = situation(world, (HOME, AWAY), Activity.STOPPED, Activity.STOPPED)
