@@ -255,15 +255,9 @@ class GroupBusy(Refused):
 
 
 class DamageFound(FlashvaultError):
-    """Done, but some of it is bad; `ranges` lists (volume, offset, length) in bytes."""
+    """Done, but some of it is bad; what was printed before lists it."""
 
     exit_code = 3
-
-    def __init__(
-        self, message: str, ranges: list[tuple[str, int, int]] | None = None, *, hint: str = ""
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.ranges = ranges or []
 
 
 class Stopped(FlashvaultError):

@@ -99,21 +99,12 @@ def capture(
         captured.changed_bytes,
         captured.stored_bytes,
     )
-    image = VolumeImage(
+    image = captured.image(
         name=pair.source.name,
         uid=pair.source.uid,
-        size_bytes=captured.size_bytes,
         disk=disk_name,
         pvid=disk.pvid if disk else "",
         volume_group=volume_group,
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
     )
     return CapturedVolume(image, captured.objects, captured.is_full, captured.warning)
 

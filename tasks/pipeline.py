@@ -93,6 +93,27 @@ class Captured:
     kept_bytes: int = 0
     """Of an earlier, interrupted try."""
 
+    def image(
+        self, *, name: str, uid: str, disk: str, pvid: str = "", volume_group: str = ""
+    ) -> VolumeImage:
+        """Return the record of the volume: who it is, and what was stored of it."""
+        return VolumeImage(
+            name=name,
+            uid=uid,
+            size_bytes=self.size_bytes,
+            disk=disk,
+            pvid=pvid,
+            volume_group=volume_group,
+            extent_bytes=self.extent_bytes,
+            map_digest=self.map_digest,
+            pages=self.pages,
+            read_bytes=self.read_bytes,
+            zero_bytes=self.zero_bytes,
+            changed_bytes=self.changed_bytes,
+            stored_bytes=self.stored_bytes,
+            image_keys=self.image_keys,
+        )
+
 
 Parent = tuple[VolumeImage, Sequence[StoredObject]]
 
@@ -341,7 +362,6 @@ class _Pages:
         self._stored: dict[str, Future[StoredObject]] = {}
         self._pages: list[PageRef | tuple[str, int, int]] = []
         self._keys: set[str] = set()
-        self._unchanged: list[int] = []
 
     def add(self, output: MapPage) -> None:
         if output.page is None:

@@ -49,7 +49,6 @@ from blocks.errors import (
     GroupBusy,
     ObjectChanged,
     ObjectMissing,
-    Refused,
     StoreUnavailable,
     UnknownFormat,
 )
@@ -188,25 +187,6 @@ def begin_intent(
         store.put(intent_key(group, run_id), seal(narrowed))
         raise
     return intent
-
-
-def adopt_intent(store: Store, intent: Intent, owner: Owner | None = None) -> Intent:
-    """Take over a dead run to resume it on the same snapshot, under its own id.
-
-    Raises:
-        GroupBusy: its process may be alive.
-        Refused: the store has no conditional writes, so somebody who knew the dead process could
-            declare the resumed run void after its commit.
-        ObjectMissing: it was ended or cleared meanwhile.
-    """
-    if is_alive(intent.owner) is not False:
-        raise GroupBusy(f"run {intent.run_id} may be alive: {intent.owner}")
-    if not has_conditional_put(store):
-        raise Refused(f"{store.url} cannot fence run {intent.run_id}: start a new one")
-    store.head(intent_key(intent.group, intent.run_id))
-    adopted = intent.model_copy(update={"owner": owner or this_process()})
-    store.put(intent_key(intent.group, intent.run_id), seal(adopted))
-    return adopted
 
 
 def end_intent(store: Store, intent: Intent, *, reason: str = "ended without a commit") -> bool:

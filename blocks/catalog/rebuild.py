@@ -100,7 +100,7 @@ def rebuild(
         StoreUnavailable: the store did not answer; what was rebuilt so far stays, repeat.
     """
     view = look(store, group, workers=workers)
-    search = _Search(store, view, cipher, workers)
+    search = _Search(store, view, cipher)
     report = RebuildReport(left=dict(search.skipped))
 
     def attempt(run: str) -> tuple[str, Rebuilt | str]:
@@ -173,7 +173,7 @@ class _Draft(Rebuilt):
 class _Search:
     """What lies in a group's folder, by run."""
 
-    def __init__(self, store: Store, view: View, cipher: Cipher | None, workers: int) -> None:
+    def __init__(self, store: Store, view: View, cipher: Cipher | None) -> None:
         self._store = store
         self._view = view
         self._cipher = cipher
@@ -183,7 +183,6 @@ class _Search:
         self.skipped: dict[str, str] = {}
         self.runs = [run for run in sorted(self._objects) if self._is_lost(run)]
         self._images: dict[str, Sequence[ScannedImage]] = {}
-        self._workers = workers
 
     def draft(self, run: str) -> _Draft:
         """Describe a run's point from what is there.

@@ -6,38 +6,24 @@ complete. Who uploads them, and where to, is not known here (tasks/pipeline.py).
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from blocks.errors import Stopped
 from blocks.image.cipher import Cipher, FramePlace, ObjectSealer
 from blocks.image.codec import Codec, seal_frame
-from blocks.image.compare import NodeCompare, Told, node_digests, sift_told
+from blocks.image.compare import NodeCompare, node_digests, sift_told
 from blocks.image.digest import Digester
 from blocks.image.extents import PAGE_EXTENTS, Digests, Geometry, Mask, Sieve, Sifted, runs_of
 from blocks.image.layout import FrameHeader, FrameKind
 from blocks.image.map import Page, PageDraft
 from blocks.image.ordered import ordered, read_ahead
+from blocks.image.reading import Batch, Reading, Source
 from blocks.image.segments import Buffers, Part, Segment
-
-
-class Source(Protocol):
-    """A disk to read; `blocks.host.base.Reader` is one."""
-
-    @property
-    def size_bytes(self) -> int:
-        """The disk's size."""
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer from the disk."""
-
-    def data_runs(self) -> Iterator[tuple[int, int]]:
-        """Yield (offset, length) of runs that may hold data; the rest reads as zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +100,6 @@ class CaptureCounts:
 
 
 @dataclass(slots=True)
-class _Batch:
-    first: int
-    count: int
-    data: memoryview | None
-    buffer: bytearray | None
-    parent: Digests | None
-    told: Told | None = None
-
-
-@dataclass(slots=True)
 class _Encoded:
     first: int
     digests: Digests
@@ -165,22 +141,27 @@ class Capture:
             plan.part_buffers,
             plan.part_bytes + (plan.frame_extents + 1) * plan.geometry.extent_bytes,
         )
-        self._source = source
         self._plan = plan
-        self._parent = parent
         self._stop = stop
         self._on_read = on_read
-        self._node = None if parent is None else node
         self._sieve = Sieve(plan.geometry, plan.digester)
         self._local = threading.local()
-        self._batch_buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._batches_ahead = plan.encoders + 2
+        self._reading = Reading(
+            source,
+            plan.geometry,
+            batch_extents=plan.frame_extents,
+            segment_extents=plan.segment_extents,
+            batches_in_flight=self._batches_ahead + plan.encoders + 2,
+            parent=parent,
+            node=None if parent is None else node,
+            stop=stop,
+        )
         self._segment: Segment | None = None
         self._segment_index = -1
         self._sealers: dict[int, ObjectSealer] = {}
         self._zeros: tuple[int, int] | None = None
         self._map_hash = plan.digester.new()
-        self._parent_pages: dict[int, Page] = {}
 
     def outputs(self) -> Iterator[Part | MapPage]:
         """Yield parts and pages in order. Give each part's buffer back to `buffers` once stored.
@@ -191,12 +172,9 @@ class Capture:
             CorruptData: a frame does not decode to its input.
         """
         plan = self._plan
-        batch_bytes = plan.frame_extents * plan.geometry.extent_bytes
-        for _ in range(self._batches_ahead + plan.encoders + 2):
-            self._batch_buffers.put(bytearray(batch_bytes))
         encoded = ordered(
             self._encode,
-            read_ahead(self._batches(), depth=2),
+            read_ahead(self._reading.batches(), depth=2),
             workers=plan.encoders,
             ahead=self._batches_ahead,
             stop=self._stop,
@@ -217,7 +195,7 @@ class Capture:
             if done_in_page == plan.geometry.page(page_index)[1]:
                 page = draft.finish()
                 self._map_hash.update(np.ascontiguousarray(page.digests).reshape(-1).data)
-                self._parent_pages.pop(page_index, None)
+                self._reading.parent_pages.pop(page_index, None)
                 yield MapPage(page_index, page if page_changed else None, page.objects)
                 draft = None
         assert draft is None
@@ -233,107 +211,32 @@ class Capture:
     def _draft(self, page_index: int, page_count: int) -> PageDraft:
         plan = self._plan
         draft = PageDraft(plan.geometry.extent_bytes, plan.digester.algorithm, page_count)
-        if self._parent is not None:
-            draft.adopt(self._parent_pages[page_index])
+        if not plan.is_full:
+            draft.adopt(self._reading.parent_pages[page_index])
         return draft
 
     def _is_to_note(self, page_index: int) -> bool:
         """Say whether a page is written whatever has changed in it."""
-        is_noted = not self._plan.is_full and self._parent_pages[page_index].node is not None
-        return self._plan.is_full or (self._plan.notes_node and not is_noted)
-
-    # --- reading: on the read-ahead thread -----------------------------------------------------
-
-    def _batches(self) -> Iterator[_Batch]:
-        """Cut the disk into batches of one frame, and holes into runs up to a page's end."""
-        try:
-            yield from self._all_batches()
-        finally:
-            if self._node is not None:
-                self._node.close()
-
-    def _all_batches(self) -> Iterator[_Batch]:
-        geometry = self._plan.geometry
-        parent: Digests | None = None
-        page_end = 0
-        for first, count, has_data in self._stretches():
-            if first >= page_end:
-                page_index = first // PAGE_EXTENTS
-                page_first, page_count = geometry.page(page_index)
-                page_end = page_first + page_count
-                if self._parent is not None:
-                    page = self._parent(page_index)
-                    self._parent_pages[page_index] = page
-                    parent = page.digests
-                    if self._node is not None:
-                        self._node.enter(page_index, page)
-            low = first % PAGE_EXTENTS
-            mine = None if parent is None else parent[low : low + count]
-            if not has_data:
-                yield _Batch(first, count, None, None, mine)
-                continue
-            buffer = self._take_batch_buffer()
-            data = memoryview(buffer)[: geometry.plain_bytes(first, count)]
-            told = self._node.ask(first, count, data) if self._node is not None else None
-            if told is None:
-                self._source.read_into(first * geometry.extent_bytes, data)
-            yield _Batch(first, count, data, buffer, mine, told)
-
-    def _take_batch_buffer(self) -> bytearray:
-        while True:
-            if self._stop.is_set():
-                raise Stopped("stopped as asked")
-            try:
-                return self._batch_buffers.get(timeout=0.5)
-            except queue.Empty:
-                continue
-
-    def _stretches(self) -> Iterator[tuple[int, int, bool]]:
-        """Yield (first extent, count, may hold data), cut at batches, pages and segments."""
-        geometry, batch = self._plan.geometry, self._plan.frame_extents
-        position = 0
-
-        def hole(end: int) -> Iterator[tuple[int, int, bool]]:
-            nonlocal position
-            while position < end:
-                limit = min(
-                    end,
-                    (position // PAGE_EXTENTS + 1) * PAGE_EXTENTS,
-                    (position // self._plan.segment_extents + 1) * self._plan.segment_extents,
-                )
-                yield position, limit - position, False
-                position = limit
-
-        # A node is asked about every extent, in order.
-        whole = [(0, geometry.size_bytes)]
-        for offset, length in self._source.data_runs() if self._node is None else whole:
-            # Whole batches: an extent that a run only touches is read in full.
-            first = offset // geometry.extent_bytes // batch * batch
-            end = min(-(-(offset + length) // geometry.extent_bytes), geometry.extent_count)
-            yield from hole(max(first, position))
-            while position < end:
-                limit = min((position // batch + 1) * batch, geometry.extent_count)
-                yield position, limit - position, True
-                position = limit
-        yield from hole(geometry.extent_count)
+        if self._plan.is_full:
+            return True
+        is_noted = self._reading.parent_pages[page_index].node is not None
+        return self._plan.notes_node and not is_noted
 
     # --- encoding: on the worker threads -------------------------------------------------------
 
-    def _encode(self, batch: _Batch) -> _Encoded:
+    def _encode(self, batch: Batch) -> _Encoded:
         sifted, node, read_bytes = self._sift(batch)
         frames: list[tuple[FrameHeader, bytes | memoryview]] = []
         if batch.data is not None:
             wanted = sifted.is_changed & ~sifted.is_zero
             for low, count in runs_of(wanted):
                 frames.append(self._encode_run(batch, sifted.digests, low, count))
-            batch.data.release()
-            assert batch.buffer is not None
-            self._batch_buffers.put(batch.buffer)
+            self._reading.give_back(batch)
         return _Encoded(
             batch.first, sifted.digests, sifted.is_zero, sifted.is_changed, frames, read_bytes, node
         )
 
-    def _sift(self, batch: _Batch) -> tuple[Sifted, Digests | None, int]:
+    def _sift(self, batch: Batch) -> tuple[Sifted, Digests | None, int]:
         """Tell the fates of a batch, its node's digests if they are kept, and the bytes read."""
         geometry = self._plan.geometry
         if batch.data is None:
@@ -359,7 +262,7 @@ class Capture:
         return sifted, batch.told.digests, came
 
     def _encode_run(
-        self, batch: _Batch, digests: Digests, low: int, count: int
+        self, batch: Batch, digests: Digests, low: int, count: int
     ) -> tuple[FrameHeader, bytes | memoryview]:
         plan = self._plan
         assert batch.data is not None

@@ -188,7 +188,6 @@ class ObjectSealer:
     """
 
     def __init__(self, epoch: Epoch, object_key: str) -> None:
-        self._epoch = epoch
         self._bound = _bound(epoch.key_id, object_key)
         data_key = os.urandom(envelope.KEY_BYTES)
         self._box = AESGCM(data_key)

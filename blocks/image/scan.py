@@ -26,7 +26,6 @@ from blocks.image.layout import (
     unpack_seek_table,
 )
 from blocks.image.map import Page
-from blocks.image.restore import Fetch, Piece
 from blocks.image.segments import FrameIndex, unpack_frame_index
 
 GetRange = Callable[[int, int], bytes | bytearray | memoryview]
@@ -46,8 +45,6 @@ class ScannedImage:
     index: FrameIndex
     header_bytes: int
     """Length of the header: the first frame follows."""
-    end_of_frames: int
-    """Offset at which the index begins."""
 
     def digest_starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return where each frame's digests begin in the index; a zero run has none."""
@@ -87,7 +84,7 @@ def scan_object(key: str, size_bytes: int, get_range: GetRange) -> ScannedImage:
     index = unpack_frame_index(packed)
     end = size_bytes - table_bytes - index_length
     _check_layout(key, index, header_bytes, end, index_length, entries)
-    return ScannedImage(key, document, index, header_bytes, end)
+    return ScannedImage(key, document, index, header_bytes)
 
 
 def _check_layout(
@@ -111,28 +108,6 @@ def _check_layout(
         or sum(length for length, _ in entries) != end + index_length
     ):
         raise CorruptData(f"{key}: index and seek table contradict each other")
-
-
-def plan_scan(image: ScannedImage, fetch_bytes: int) -> list[tuple[Fetch, int]]:
-    """Return reads that cover all frames in order, each with the row of its first frame."""
-    fetches: list[tuple[Fetch, int]] = []
-    pieces: list[Piece] = []
-    start = image.header_bytes
-    first_row = 0
-    rows = image.index.frames[["first", "count", "offset", "length"]].tolist()
-    for row, (first, count, offset, length) in enumerate(rows):
-        if pieces and offset + length - start > fetch_bytes:
-            fetches.append((_fetch(image.key, start, pieces), first_row))
-            pieces, start, first_row = [], offset, row
-        pieces.append(Piece(offset, length, first, count, ((first, count),)))
-    if pieces:
-        fetches.append((_fetch(image.key, start, pieces), first_row))
-    return fetches
-
-
-def _fetch(key: str, start: int, pieces: list[Piece]) -> Fetch:
-    last = pieces[-1]
-    return Fetch(key, start, last.offset + last.length - start, tuple(pieces))
 
 
 def contradictions(image: ScannedImage, page: Page, page_first: int) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -146,10 +146,6 @@ class Store(Protocol):
         self, target: Upload, number: int, key: str, offset: int, length: int, *, etag: str
     ) -> PartInfo:
         """Copy a range of an object into a part of an upload, inside the store."""
-
-
-StoreFactory = Callable[[], Store]
-"""Builds a store for one thread or process; clients are not shared across processes."""
 
 
 def crc32_of(data: Buffer) -> str:

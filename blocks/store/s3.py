@@ -1,8 +1,6 @@
 """The one implementation of a store over an S3 client: boto3's, or IBM's fork of it.
 
-Every error of the SDK is translated here, by what it says about the data
-(docs/reference/faults.md): only a clear 404 is `ObjectMissing`; whatever leaves a doubt is
-`StoreUnavailable`.
+Every error of the SDK becomes one of ours, by what it says about the data (`s3_errors`).
 """
 
 from __future__ import annotations
@@ -14,51 +12,17 @@ from itertools import islice
 from typing import Any
 
 from blocks.errors import (
-    AccessDenied,
-    BucketMissing,
-    CertificateRefused,
     ObjectChanged,
     ObjectMissing,
     StoreError,
     StoreUnavailable,
 )
 from blocks.store.base import Buffer, ObjectInfo, PartInfo, Upload, UploadInfo, crc32_of
+from blocks.store.s3_errors import MISSING, error_for, translate
 from blocks.store.throttle import Throttle
 
 DELETE_KEYS_MAX = 1000
 """S3: keys in one DeleteObjects request."""
-
-_MISSING = {"NoSuchKey", "NoSuchUpload", "NoSuchVersion"}
-_DENIED = {
-    "AccessDenied",
-    "AllAccessDisabled",
-    "AccountProblem",
-    "ExpiredToken",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-    "Unauthorized",
-    "401",
-    "403",
-}
-_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
-_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "doesn't match", "certificate verify failed")
-_PASSING = {
-    "BadDigest",
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "RequestTimeTooSkewed",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "XAmzContentSHA256Mismatch",
-}
 
 
 class S3Store:
@@ -285,13 +249,13 @@ class S3Store:
                     },
                 )
             refused = [
-                fault for fault in answer.get("Errors", []) if fault.get("Code") not in _MISSING
+                fault for fault in answer.get("Errors", []) if fault.get("Code") not in MISSING
             ]
             if refused:
                 first = refused[0]
                 key = self._relative(first.get("Key", ""))
                 message = f"{len(refused)} objects were not deleted, {key} first"
-                raise _error_for(str(first.get("Code")), 0, f"{message}: {first.get('Message')}")
+                raise error_for(str(first.get("Code")), 0, f"{message}: {first.get('Message')}")
 
     def copy_parts(
         self, target: Upload, number: int, key: str, offset: int, length: int, *, etag: str
@@ -445,7 +409,7 @@ class S3Store:
         except StoreError:
             raise
         except Exception as error:
-            raise _translate(error, key, self.url, is_head=is_head) from error
+            raise translate(error, key, self.url, is_head=is_head) from error
 
 
 class S3Upload:
@@ -497,48 +461,3 @@ def _when(answer: Mapping[str, Any]) -> datetime:
     from email.utils import parsedate_to_datetime
 
     return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-
-
-def _translate(error: Exception, key: str, url: str, *, is_head: bool) -> Exception:
-    """Return the error of our tree for what an SDK raised; both SDKs name theirs alike."""
-    where = f"{url}/{key}" if key else url
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        fault = response.get("Error", {})
-        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        code = str(fault.get("Code", ""))
-        message = f"{where}: {fault.get('Message') or error} ({code or status})"
-        # An answer to HEAD has no body: a bare 404 is all a store can say there.
-        if is_head and status == 404 and code in {"404", "NoSuchKey", "NotFound"}:
-            return ObjectMissing(f"{url} has no object {key}")
-        return _error_for(code, status, message)
-    package = type(error).__module__.partition(".")[0]
-    name = type(error).__name__
-    if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
-        return AccessDenied(f"{url}: there are no usable credentials: {error}")
-    if name == "SSLError" and any(word in str(error) for word in _UNTRUSTED):
-        return CertificateRefused(f"{url}: the store's certificate is not trusted: {error}")
-    if package in {"botocore", "ibm_botocore", "boto3", "ibm_boto3", "urllib3", "ssl"} or (
-        isinstance(error, OSError)
-    ):
-        if name in {"ParamValidationError", "UnknownParameterError"}:
-            return StoreError(f"{where}: {error}")
-        return StoreUnavailable(f"{where}: {error}")
-    return error
-
-
-def _error_for(code: str, status: int, message: str) -> StoreError:
-    if code == "NoSuchBucket":
-        return BucketMissing(message)
-    if code in _MISSING:
-        return ObjectMissing(message)
-    if code in _CHANGED or status == 412:
-        return ObjectChanged(message)
-    if code in _PASSING or status >= 500 or status in {408, 425, 429}:
-        return StoreUnavailable(message)
-    if code in _DENIED or status in {401, 403}:
-        return AccessDenied(message)
-    # A 404 without a code, a redirect, an answer nobody can read: no word about the object.
-    if status == 404 or status < 400:
-        return StoreUnavailable(message)
-    return StoreError(message)

@@ -219,23 +219,10 @@ def _point(
     from importlib.metadata import version
     from socket import gethostname
 
-    from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
+    from blocks.catalog.point import Kind, PointId, RestorePoint
     from blocks.image.digest import maps_digest
 
-    volume = VolumeImage(
-        name=asked.name,
-        uid=_uid(asked.name),
-        size_bytes=captured.size_bytes,
-        disk=asked.source.name,
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
+    volume = captured.image(name=asked.name, uid=_uid(asked.name), disk=asked.source.name)
     return RestorePoint(
         id=PointId(run_id),
         group=asked.name,

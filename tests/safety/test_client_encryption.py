@@ -5,18 +5,19 @@ import threading
 from contextlib import closing
 from datetime import UTC, datetime
 
+import captured
 import pytest
+from memory_disk import MemoryDisk
 
 from blocks.catalog.keyring import open_cipher, save_keyring
-from blocks.catalog.point import VolumeImage
 from blocks.errors import CorruptData, FlashvaultError, UnknownFormat, WrongKey
 from blocks.image import envelope, keys
 from blocks.image.keyring import Role, ScryptCost
 from blocks.image.keywords import format_private_key
 from blocks.store.memory import MemoryStore
 from tasks.lens import Lens
-from tasks.pipeline import CaptureSettings, capture_volume
-from tasks.recovery import restore_volume, verify_volume
+from tasks.pipeline import CaptureSettings
+from tasks.recovery import verify_volume
 from tasks.transfer import Progress
 
 EXTENT = 4096
@@ -24,35 +25,6 @@ UID = "6005076400810000000000000000000A"
 HOST_KEY = bytes(range(32))
 PASSPHRASE = "correct horse battery"
 MARK = b"a sentence only the volume holds "
-
-
-class Disk:
-    """A disk in memory."""
-
-    def __init__(self, data):
-        self.data = bytearray(data)
-
-    @property
-    def size_bytes(self):
-        return len(self.data)
-
-    def read_into(self, offset, buffer):
-        buffer[:] = self.data[offset : offset + len(buffer)]
-
-    def data_runs(self):
-        yield 0, len(self.data)
-
-    def write(self, offset, data):
-        self.data[offset : offset + len(data)] = data
-
-    def zero(self, offset, length):
-        self.write(offset, bytes(length))
-
-    def flush(self):
-        pass
-
-    def close(self):
-        pass
 
 
 @pytest.fixture
@@ -88,48 +60,15 @@ def volume(seed=1, extents=60):
 
 
 def capture(store, data, folder, cipher, parent=None):
-    captured = capture_volume(
-        Disk(data),
-        store,
-        folder=folder,
-        name="c_RG_VG_hdisk1.x",
-        uid=UID,
-        parent=parent,
-        settings=CaptureSettings(
-            extent_bytes=EXTENT, frame_extents=4, encoders=2, uploads=2, cipher=cipher
-        ),
-        stop=threading.Event(),
-        progress=Progress(),
+    settings = CaptureSettings(
+        extent_bytes=EXTENT, frame_extents=4, encoders=2, uploads=2, cipher=cipher
     )
-    image = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
-    return image, captured.objects
+    taken, _ = captured.capture(MemoryDisk(data), store, folder, settings=settings, parent=parent)
+    return taken
 
 
 def restore(store, taken, cipher):
-    target = Disk(b"\xaa" * taken[0].size_bytes)
-    restore_volume(
-        *taken,
-        store,
-        target,
-        bookmark=None,
-        stop=threading.Event(),
-        progress=Progress(),
-        cipher=cipher,
-    )
-    return bytes(target.data)
+    return captured.restore(taken, store, cipher=cipher)
 
 
 def bucket_bytes(store):
@@ -232,16 +171,16 @@ def test_a_flipped_bit_anywhere_is_never_restored(store, writer, reader, seed):
 
 def test_frames_of_an_older_point_cannot_stand_in_for_newer_ones(store, writer, reader):
     """A rollback inside the bucket: the older image's bytes under the newer image's key."""
-    # Noise does not compress: both images have the same layout, and only their keys differ.
+    # Noise does not compress: both images have the same layout, and only their keys differ. The
+    # index at the end does compress, and may come out a byte shorter or longer.
     old, new = (
         capture(store, random.Random(n).randbytes(40 * EXTENT), f"RG/{n}/", writer) for n in (1, 2)
     )
     old_key, new_key = old[0].image_keys[0], new[0].image_keys[0]
-    assert store.head(old_key).size_bytes == store.head(new_key).size_bytes
-    etag = store.put(new_key, store.get(old_key)).etag
-    objects = [
-        item.model_copy(update={"etag": etag}) if item.key == new_key else item for item in new[1]
-    ]
+    assert abs(store.head(old_key).size_bytes - store.head(new_key).size_bytes) < 16
+    put = store.put(new_key, store.get(old_key))
+    facts = {"etag": put.etag, "size_bytes": put.size_bytes}
+    objects = [item.model_copy(update=facts) if item.key == new_key else item for item in new[1]]
     with pytest.raises(CorruptData):
         restore(store, (new[0], objects), reader)
 

@@ -6,16 +6,15 @@ Prints one JSON document: seconds and what was stored, and the peak of the proce
 import json
 import random
 import sys
-import threading
 import time
 from pathlib import Path
 
-from blocks.catalog.point import VolumeImage
+from captured import capture as capture_disk
+
 from blocks.host.local import LocalReader
 from blocks.store.directory import DirectoryStore
-from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.pipeline import CaptureSettings
 from tasks.recovery import read_range
-from tasks.transfer import Progress
 
 UID = "6005076400810000000000000000000A"
 PIECE = 300_000
@@ -52,34 +51,11 @@ def write(path, seed, where):
 def capture(path, store, folder, parent):
     began = time.monotonic()
     reader = LocalReader(path)
-    captured = capture_volume(
-        reader,
-        store,
-        folder=folder,
-        name="image",
-        uid=UID,
-        parent=parent,
-        settings=CaptureSettings(),
-        stop=threading.Event(),
-        progress=Progress(),
-    )
+    taken, captured = capture_disk(reader, store, folder, settings=CaptureSettings(), parent=parent)
+    seconds = time.monotonic() - began
     reader.close()
-    image = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
     assert captured.is_full == (parent is None), captured.warning
-    return (image, captured.objects), time.monotonic() - began
+    return taken, seconds
 
 
 def check(taken, store, written):

@@ -4,24 +4,22 @@ import random
 import shutil
 import subprocess
 import threading
-from datetime import UTC, datetime
 
+import captured
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_disk import changed, volume
 
 from blocks.catalog import shelf
-from blocks.catalog.claims import begin_intent, end_intent
-from blocks.catalog.point import Kind, RestorePoint, VolumeImage, image_folder, new_id
-from blocks.catalog.shelf import publish
+from blocks.catalog.point import Kind, image_folder
 from blocks.errors import CorruptData, Refused, StoreError
-from blocks.image.digest import maps_digest
 from blocks.image.scan import contradictions, scan_object
 from blocks.store.memory import MemoryStore
 from tasks.compact_point import compact_point
 from tasks.compaction import CompactSettings, compact_volume
-from tasks.pipeline import CaptureSettings, capture_volume
-from tasks.recovery import restore_volume, verify_volume
+from tasks.pipeline import CaptureSettings
+from tasks.recovery import verify_volume
 from tasks.transfer import Progress, load_page
 
 EXTENT = 4096
@@ -42,93 +40,21 @@ def how(**changes):
     return CompactSettings(**{**common, **changes})
 
 
-class Disk:
-    """A disk in memory."""
-
-    def __init__(self, data):
-        self.data = bytearray(data)
-        self.size_bytes = len(data)
-
-    def read_into(self, offset, buffer):
-        buffer[:] = self.data[offset : offset + len(buffer)]
-
-    def data_runs(self):
-        yield 0, len(self.data)
-
-    def write(self, offset, data):
-        self.data[offset : offset + len(data)] = data
-
-    def zero(self, offset, length):
-        self.write(offset, bytes(length))
-
-    def flush(self):
-        pass
-
-    def close(self):
-        pass
-
-
 def small_store():
     return MemoryStore(part_min_bytes=0)
 
 
 def backup(store, data, parent=None, *, compress=True, segment_bytes=SEGMENT):
-    """Make a restore point of a disk, as a run does."""
-    run, taken_at = new_id(), datetime.now(UTC)
-    intent = begin_intent(store, "RG", run, parent=parent)
-    captured = capture_volume(
-        Disk(data),
-        store,
-        folder=image_folder("RG", run),
-        name="c_RG_VG_hdisk1.x",
-        uid=UID,
-        parent=(parent.volumes[0], parent.objects) if parent else None,
-        settings=CaptureSettings(
-            extent_bytes=EXTENT,
-            frame_extents=4,
-            part_bytes=5 << 20,
-            encoders=2,
-            uploads=2,
-            compress=compress,
-            segment_bytes=segment_bytes,
-        ),
-        stop=threading.Event(),
-        progress=Progress(),
+    settings = CaptureSettings(
+        extent_bytes=EXTENT,
+        frame_extents=4,
+        part_bytes=5 << 20,
+        encoders=2,
+        uploads=2,
+        compress=compress,
+        segment_bytes=segment_bytes,
     )
-    volume = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
-    point = RestorePoint(
-        id=run,
-        group="RG",
-        cluster="c",
-        storage_system="s",
-        consistency_group="g",
-        kind=Kind.FULL if captured.is_full else Kind.INCREMENTAL,
-        parent=parent.id if parent else None,
-        taken_at=taken_at,
-        committed_at=taken_at,
-        reading_host="h",
-        volumes=(volume,),
-        objects=captured.objects,
-        maps_digest=maps_digest([captured.map_digest]),
-        codec="zstd-1" if compress else "none",
-        tool_version="0",
-    )
-    published = publish(store, point)
-    end_intent(store, intent)
-    return published
+    return captured.back_up(store, data, parent, settings=settings)
 
 
 def compact(store, point, **changes):
@@ -138,35 +64,7 @@ def compact(store, point, **changes):
 
 
 def restore(store, point):
-    target = Disk(b"\xaa" * point.volumes[0].size_bytes)
-    restore_volume(
-        point.volumes[0],
-        point.objects,
-        store,
-        target,
-        bookmark=None,
-        stop=threading.Event(),
-        progress=Progress(),
-    )
-    return bytes(target.data)
-
-
-def volume(dice, size):
-    data = bytearray()
-    while len(data) < size:
-        length = dice.choice([100, EXTENT, 3 * EXTENT, 17 * EXTENT, 12345])
-        kind = dice.randrange(3)
-        data += (bytes(length), b"text " * (length // 5 + 1), dice.randbytes(length))[kind]
-    return bytes(data[:size])
-
-
-def changed(dice, data):
-    after = bytearray(data)
-    for _ in range(dice.randrange(1, 6)):
-        at = dice.randrange(len(data))
-        length = min(dice.choice([1, 500, EXTENT, 9 * EXTENT]), len(data) - at)
-        after[at : at + length] = bytes(length) if dice.random() < 0.4 else dice.randbytes(length)
-    return bytes(after)
+    return captured.restore((point.volumes[0], point.objects), store)
 
 
 def plain_of(store, point):

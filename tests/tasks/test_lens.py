@@ -1,48 +1,21 @@
 """What a lens shows is the volume, whatever is read in whatever order, and little is fetched."""
 
 import random
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import captured
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_disk import MemoryDisk
 
-from blocks.catalog.point import VolumeImage
 from blocks.errors import CorruptData, StoreUnavailable
 from blocks.store.memory import MemoryStore
 from tasks.lens import Lens
-from tasks.pipeline import CaptureSettings, capture_volume
-from tasks.transfer import Progress
+from tasks.pipeline import CaptureSettings
 
 EXTENT = 4096
 FRAME = 4 * EXTENT
-FIELDS = [
-    "size_bytes",
-    "extent_bytes",
-    "map_digest",
-    "pages",
-    "read_bytes",
-    "zero_bytes",
-    "changed_bytes",
-    "stored_bytes",
-    "image_keys",
-]
-
-
-class Disk:
-    def __init__(self, data):
-        self.data = data
-        self.size_bytes = len(data)
-
-    def read_into(self, offset, buffer):
-        buffer[:] = self.data[offset : offset + len(buffer)]
-
-    def data_runs(self):
-        yield 0, len(self.data)
-
-    def close(self):
-        pass
 
 
 class Counting:
@@ -68,26 +41,11 @@ class Counting:
 
 
 def taken(store, data, *, folder="RG/1/", parent=None, compress=True):
-    done = capture_volume(
-        Disk(data),
-        store,
-        folder=folder,
-        name="c_RG_VG_hdisk1.x",
-        uid="6005076400810000000000000000000A",
-        parent=parent,
-        settings=CaptureSettings(
-            extent_bytes=EXTENT, frame_extents=4, part_bytes=5 << 20, compress=compress
-        ),
-        stop=threading.Event(),
-        progress=Progress(),
+    settings = CaptureSettings(
+        extent_bytes=EXTENT, frame_extents=4, part_bytes=5 << 20, compress=compress
     )
-    image = VolumeImage(
-        name="v",
-        uid="6005076400810000000000000000000A",
-        disk="hdisk1",
-        **{field: getattr(done, field) for field in FIELDS},
-    )
-    return image, done.objects
+    made, _ = captured.capture(MemoryDisk(data), store, folder, settings=settings, parent=parent)
+    return made
 
 
 @pytest.fixture

@@ -2,16 +2,17 @@
 
 import hashlib
 import random
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import captured
 import numpy as np
 import pytest
+from captured import restore as restored
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_disk import MemoryDisk
 
-from blocks.catalog.point import VolumeImage
 from blocks.errors import FlashvaultError, HostError, ShortRead
 from blocks.host import linux
 from blocks.host.remote import RemoteReader
@@ -19,9 +20,8 @@ from blocks.image import compare, keys
 from blocks.image.cipher import Cipher
 from blocks.runner import LocalRunner
 from blocks.store.memory import MemoryStore
-from tasks.pipeline import CaptureSettings, capture_volume
-from tasks.recovery import restore_volume
-from tasks.transfer import Progress, load_page
+from tasks.pipeline import CaptureSettings
+from tasks.transfer import load_page
 
 EXTENT = 4096
 FRAME = 4
@@ -31,40 +31,19 @@ SMALL = CaptureSettings(
 )
 
 
-class Disk:
-    """A disk in memory that can only be read."""
+class CountedDisk(MemoryDisk):
+    """A disk that counts what came of it."""
 
     def __init__(self, data):
-        self.data = bytearray(data)
+        super().__init__(data)
         self.came_bytes = 0
 
-    @property
-    def size_bytes(self):
-        return len(self.data)
-
     def read_into(self, offset, buffer):
-        if offset + len(buffer) > len(self.data):
-            raise ShortRead("past the end")
-        buffer[:] = self.data[offset : offset + len(buffer)]
+        super().read_into(offset, buffer)
         self.came_bytes += len(buffer)
 
-    def data_runs(self):
-        yield 0, len(self.data)
 
-    def write(self, offset, data):
-        self.data[offset : offset + len(data)] = data
-
-    def zero(self, offset, length):
-        self.write(offset, bytes(length))
-
-    def flush(self):
-        pass
-
-    def close(self):
-        pass
-
-
-class Comparing(Disk):
+class Comparing(CountedDisk):
     """A disk whose node compares; it can be told to fail, or to lie."""
 
     def __init__(self, data, *, dies_after=None, lies=None):
@@ -118,46 +97,7 @@ class Comparison:
 
 
 def capture(disk, store, folder, parent=None, how=SMALL):
-    captured = capture_volume(
-        disk,
-        store,
-        folder=folder,
-        name="image",
-        uid=UID,
-        parent=parent,
-        settings=how,
-        stop=threading.Event(),
-        progress=Progress(),
-    )
-    image = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
-    return (image, captured.objects), captured
-
-
-def restored(taken, store, cipher=None):
-    target = Disk(b"\xaa" * taken[0].size_bytes)
-    restore_volume(
-        *taken,
-        store,
-        target,
-        bookmark=None,
-        stop=threading.Event(),
-        progress=Progress(),
-        cipher=cipher,
-    )
-    return bytes(target.data)
+    return captured.capture(disk, store, folder, settings=how, parent=parent)
 
 
 def volume(dice, count):
@@ -182,8 +122,8 @@ def changed(dice, data):
 def both_ways(old, new, how=SMALL, **node):
     """Capture `old` and then `new` twice: by reading, and by comparing on the node."""
     reading, comparing = MemoryStore(), MemoryStore()
-    parent, _ = capture(Disk(old), reading, "g/a/", how=how)
-    read, by_reading = capture(Disk(new), reading, "g/b/", parent=parent, how=how)
+    parent, _ = capture(MemoryDisk(old), reading, "g/a/", how=how)
+    read, by_reading = capture(MemoryDisk(new), reading, "g/b/", parent=parent, how=how)
     parent, _ = capture(Comparing(old), comparing, "g/a/", how=how)
     disk = Comparing(new, **node)
     told, by_comparing = capture(disk, comparing, "g/b/", parent=parent, how=how)
@@ -230,7 +170,7 @@ def test_a_range_at_a_time_is_asked_for(monkeypatch):
 def test_a_parent_that_was_read_in_place_is_read_whole_once_and_compared_from_then_on():
     data = random.Random(2).randbytes(20 * EXTENT)
     store = MemoryStore()
-    parent, _ = capture(Disk(data), store, "g/a/")
+    parent, _ = capture(MemoryDisk(data), store, "g/a/")
     first = Comparing(data)
     parent, captured = capture(first, store, "g/b/", parent=parent)
     assert (first.came_bytes, captured.changed_bytes, captured.is_full) == (len(data), 0, False)
@@ -246,7 +186,7 @@ def test_a_disk_read_in_place_in_between_does_not_confuse_the_next_comparison():
         states.append(changed(dice, states[-1]))
     store, parent = MemoryStore(), None
     for number, data in enumerate(states):
-        disk = (Comparing, Disk)[number % 2](data)
+        disk = (Comparing, MemoryDisk)[number % 2](data)
         parent, _ = capture(disk, store, f"g/{number}/", parent=parent)
         assert restored(parent, store) == data
 
@@ -314,7 +254,7 @@ def test_with_a_key_of_our_own_no_plain_digest_is_in_the_bucket():
     new = bytes(EXTENT) + old[EXTENT:-1] + b"?"
     _, (told, captured, store), disk = both_ways(old, new, how=how)
     assert disk.came_bytes == EXTENT
-    assert restored(told, store, cipher) == new
+    assert restored(told, store, cipher=cipher) == new
     page = load_page(store, captured.pages[0], cipher)
     known = page.node_digests()
     assert known[5].tobytes() == hashlib.sha256(old[5 * EXTENT : 6 * EXTENT]).digest()

@@ -5,14 +5,15 @@ import shutil
 import subprocess
 import threading
 
+import captured
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_disk import MemoryDisk, changed, volume
 
-from blocks.catalog.point import VolumeImage
 from blocks.errors import CorruptData, FlashvaultError, ShortRead
 from blocks.store.memory import MemoryStore
-from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.pipeline import CaptureSettings
 from tasks.recovery import read_range, restore_volume, verify_volume
 from tasks.transfer import Progress
 
@@ -23,70 +24,13 @@ SMALL = CaptureSettings(
 )
 
 
-class Disk:
-    """A disk in memory."""
-
-    def __init__(self, data):
-        self.data = bytearray(data)
-
-    @property
-    def size_bytes(self):
-        return len(self.data)
-
-    def read_into(self, offset, buffer):
-        if offset + len(buffer) > len(self.data):
-            raise ShortRead("past the end")
-        buffer[:] = self.data[offset : offset + len(buffer)]
-
-    def data_runs(self):
-        yield 0, len(self.data)
-
-    def write(self, offset, data):
-        assert offset + len(data) <= len(self.data)
-        self.data[offset : offset + len(data)] = data
-
-    def zero(self, offset, length):
-        self.write(offset, bytes(length))
-
-    def flush(self):
-        pass
-
-    def close(self):
-        pass
-
-
 def capture(data, store, folder, parent=None, how=SMALL, disk=None):
-    captured = capture_volume(
-        disk or Disk(data),
-        store,
-        folder=folder,
-        name="c_RG_VG_hdisk1.x",
-        uid=UID,
-        parent=parent,
-        settings=how,
-        stop=threading.Event(),
-        progress=Progress(),
-    )
-    image = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
-    return (image, captured.objects), captured
+    return captured.capture(disk or MemoryDisk(data), store, folder, settings=how, parent=parent)
 
 
 def restore(taken, store, *, dirty=b"\xaa", bookmark=None, **how):
     image, objects = taken
-    target = Disk(dirty * image.size_bytes)
+    target = MemoryDisk(dirty * image.size_bytes)
     done = restore_volume(
         image,
         objects,
@@ -104,26 +48,6 @@ def verify(taken, store, *, deep=True):
     return verify_volume(
         *taken, store, deep=deep, sample=None, stop=threading.Event(), progress=Progress()
     )
-
-
-def volume(dice, size):
-    """Make a volume of zeros, repetition and noise in runs of all lengths."""
-    data = bytearray()
-    while len(data) < size:
-        length = dice.choice([100, EXTENT, 3 * EXTENT, 17 * EXTENT, 12345])
-        kind = dice.randrange(3)
-        data += (bytes(length), b"text " * (length // 5 + 1), dice.randbytes(length))[kind]
-    return bytes(data[:size])
-
-
-def changed(dice, data):
-    """Change some of a volume: bytes, runs, and runs that become zero."""
-    after = bytearray(data)
-    for _ in range(dice.randrange(1, 6)):
-        at = dice.randrange(len(data))
-        length = min(dice.choice([1, 500, EXTENT, 9 * EXTENT]), len(data) - at)
-        after[at : at + length] = bytes(length) if dice.random() < 0.4 else dice.randbytes(length)
-    return bytes(after)
 
 
 @settings(max_examples=40, deadline=None)
@@ -220,7 +144,7 @@ def test_a_restore_goes_on_where_it_was_killed(tmp_path):
     data = random.Random(3).randbytes(64 * EXTENT)
     store = MemoryStore()
     (image, objects), _ = capture(data, store, "RG/1/")
-    target = Disk(b"\xaa" * len(data))
+    target = MemoryDisk(b"\xaa" * len(data))
     bookmark = tmp_path / "bookmark"
     full, half = target.write, []
 
@@ -263,7 +187,7 @@ def test_a_parent_whose_object_is_gone_makes_a_full_and_says_why():
 
 
 def test_a_disk_that_ends_early_is_an_error():
-    class Shorter(Disk):
+    class Shorter(MemoryDisk):
         size_bytes = 20 * EXTENT
 
     with pytest.raises(ShortRead):

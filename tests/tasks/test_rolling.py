@@ -6,40 +6,22 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import captured
 import pytest
 from ulid import ULID
 
 from blocks.catalog import shelf
-from blocks.catalog.claims import begin_intent, end_intent
 from blocks.catalog.marks import read_damage
-from blocks.catalog.point import Kind, RestorePoint, VolumeImage, image_folder, new_id
 from blocks.catalog.readings import proven_since, read_readings
-from blocks.catalog.shelf import publish, read_shelf
-from blocks.image.digest import maps_digest
+from blocks.catalog.shelf import read_shelf
 from blocks.store.memory import MemoryStore
-from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.pipeline import CaptureSettings
 from tasks.rolling import images_by_volume, read_slice, remember, remember_all, slice_of
-from tasks.transfer import Progress
 from tasks.verify import mark, verify_image
 
 EXTENT = 4096
 UID = "6005076400810000000000000000000A"
 DAY = timedelta(days=1)
-
-
-class Disk:
-    def __init__(self, data):
-        self.data = bytes(data)
-        self.size_bytes = len(data)
-
-    def read_into(self, offset, buffer):
-        buffer[:] = self.data[offset : offset + len(buffer)]
-
-    def data_runs(self):
-        yield 0, len(self.data)
-
-    def close(self):
-        pass
 
 
 class CountingStore(MemoryStore):
@@ -55,55 +37,10 @@ class CountingStore(MemoryStore):
 
 
 def back_up(store, data, parent=None):
-    run, taken_at = new_id(), datetime.now(UTC)
-    intent = begin_intent(store, "RG", run, parent=parent)
-    captured = capture_volume(
-        Disk(data),
-        store,
-        folder=image_folder("RG", run),
-        name="c_RG_VG_hdisk1.x",
-        uid=UID,
-        parent=(parent.volumes[0], parent.objects) if parent else None,
-        settings=CaptureSettings(
-            extent_bytes=EXTENT, frame_extents=4, part_bytes=5 << 20, segment_bytes=32 * EXTENT
-        ),
-        stop=threading.Event(),
-        progress=Progress(),
+    settings = CaptureSettings(
+        extent_bytes=EXTENT, frame_extents=4, part_bytes=5 << 20, segment_bytes=32 * EXTENT
     )
-    volume = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
-    point = RestorePoint(
-        id=run,
-        group="RG",
-        cluster="c",
-        storage_system="s",
-        consistency_group="g",
-        kind=Kind.FULL if captured.is_full else Kind.INCREMENTAL,
-        parent=parent.id if parent else None,
-        taken_at=taken_at,
-        committed_at=taken_at,
-        reading_host="h",
-        volumes=(volume,),
-        objects=captured.objects,
-        maps_digest=maps_digest([captured.map_digest]),
-        codec="zstd-1",
-        tool_version="0",
-    )
-    published = publish(store, point)
-    end_intent(store, intent)
-    return published
+    return captured.back_up(store, data, parent, settings=settings)
 
 
 @pytest.fixture

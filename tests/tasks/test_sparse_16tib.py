@@ -23,7 +23,7 @@ def run(folder, size):
     (folder / "probe").unlink()
     done = subprocess.run(
         [sys.executable, str(WORKER), str(folder), str(size)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'builders'}"},
         check=False,
         capture_output=True,
         text=True,

@@ -7,16 +7,16 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import captured
 import pytest
 
-from blocks.catalog.point import VolumeImage
 from blocks.errors import CorruptData, HostError, ShortRead, StoreUnavailable
 from blocks.host.local import LocalReader, LocalWriter
 from blocks.image import envelope, keys
 from blocks.image.cipher import Cipher
 from blocks.image.keyring import Role
 from blocks.store.memory import MemoryStore
-from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.pipeline import CaptureSettings
 from tasks.recovery import restore_volume
 from tasks.staging import Staging
 from tasks.transfer import Progress
@@ -66,33 +66,11 @@ def disk(tmp_path):
 
 
 def capture(reader, store, place, *, parent=None, settings=PLAIN, folder="RG/1/"):
-    captured = capture_volume(
-        reader,
-        store,
-        folder=folder,
-        name="c_RG_VG_hdisk1.x",
-        uid=UID,
-        parent=parent,
-        settings=settings,
-        stop=threading.Event(),
-        progress=Progress(),
-        staging=Staging(place) if place else None,
+    staging = Staging(place) if place else None
+    taken, _ = captured.capture(
+        reader, store, folder, settings=settings, parent=parent, staging=staging
     )
-    image = VolumeImage(
-        name="v",
-        uid=UID,
-        size_bytes=captured.size_bytes,
-        disk="hdisk1",
-        extent_bytes=captured.extent_bytes,
-        map_digest=captured.map_digest,
-        pages=captured.pages,
-        read_bytes=captured.read_bytes,
-        zero_bytes=captured.zero_bytes,
-        changed_bytes=captured.changed_bytes,
-        stored_bytes=captured.stored_bytes,
-        image_keys=captured.image_keys,
-    )
-    return image, captured.objects
+    return taken
 
 
 def restore(taken, store, path, cipher=None):

@@ -8,7 +8,6 @@ import pytest
 from blocks.catalog.chain import sidecar_key
 from blocks.catalog.claims import (
     Intent,
-    adopt_intent,
     begin_intent,
     clear_intent,
     end_intent,
@@ -29,8 +28,6 @@ from blocks.errors import (
     CorruptData,
     GroupBusy,
     ObjectChanged,
-    ObjectMissing,
-    Refused,
     RunFenced,
     StoreUnavailable,
 )
@@ -150,14 +147,6 @@ def test_a_conflict_in_which_nobody_won_decides_nothing(make_point: MakePoint) -
         publish(store, point)
 
 
-def test_a_weak_store_cannot_fence_so_no_run_is_resumed_there(make_point: MakePoint) -> None:
-    store = MemoryStore(conditional_put=False)
-    dead = this_process().model_copy(update={"started_ticks": 1})
-    intent = begin_intent(store, "RG1", make_point(store).id, owner=dead)
-    with pytest.raises(Refused, match="cannot fence"):
-        adopt_intent(store, intent)
-
-
 def test_a_claim_whose_answer_was_lost_can_be_repeated(make_point: MakePoint) -> None:
     store = MemoryStore()
     point = make_point(store)
@@ -186,21 +175,6 @@ def test_a_dead_run_that_had_committed_stays_committed(make_point: MakePoint) ->
     intent = commit(store, point)
     assert clear_intent(store, intent, alive=lambda _: False) is True
     assert points(store) == [point]
-
-
-def test_a_dead_run_can_be_resumed_under_its_own_id(make_point: MakePoint) -> None:
-    store = MemoryStore()
-    point = make_point(store)
-    dead = this_process().model_copy(update={"started_ticks": 1})
-    intent = begin_intent(store, "RG1", point.id, owner=dead)
-    adopted = adopt_intent(store, intent)
-    assert adopted.owner == this_process()
-    with pytest.raises(GroupBusy):
-        adopt_intent(store, adopted)
-    publish(store, point)
-    end_intent(store, adopted)
-    with pytest.raises(ObjectMissing):
-        adopt_intent(store, intent)
 
 
 def test_an_intent_that_cannot_be_read_is_no_absent_intent(make_point: MakePoint) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import captured
 import pytest
+from memory_disk import MemoryDisk
 
 from blocks.catalog.chain import sidecar_key
 from blocks.catalog.claims import begin_intent, end_intent
@@ -30,7 +31,7 @@ from blocks.catalog.shelf import points, publish
 from blocks.errors import Refused
 from blocks.image.digest import Digester
 from blocks.store.memory import MemoryStore
-from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.pipeline import CaptureSettings
 from tasks.recovery import restore_volume
 from tasks.transfer import Progress
 
@@ -38,32 +39,6 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 EXTENT = 4096
 UIDS = ("60050768" + "0" * 23 + "A", "60050768" + "0" * 23 + "B")
 SEGMENT = 32 * EXTENT
-
-
-class Disk:
-    """A disk in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = bytearray(data)
-        self.size_bytes = len(data)
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        buffer[:] = self.data[offset : offset + len(buffer)]
-
-    def data_runs(self) -> Iterator[tuple[int, int]]:
-        yield 0, len(self.data)
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.data[offset : offset + len(data)] = data
-
-    def zero(self, offset: int, length: int) -> None:
-        self.write(offset, bytes(length))
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Machine:
@@ -74,7 +49,7 @@ class Machine:
     ) -> None:
         self.store = store
         self.dice = random.Random(1)
-        self.disks = [Disk(self.dice.randbytes(extents * EXTENT)) for _ in UIDS]
+        self.disks = [MemoryDisk(self.dice.randbytes(extents * EXTENT)) for _ in UIDS]
         self.segment_bytes = segment_bytes
         self.contents: dict[datetime, list[bytes]] = {}
         self.day = 0
@@ -129,13 +104,10 @@ class Machine:
             name=f"vol{number}",
             disk=f"hdisk{number}",
         )
-        captured = capture_volume(
+        taken, _ = captured.capture(
             self.disks[number],
             self.store,
-            folder=image_folder("RG1", run),
-            name=image_name("cl", "RG1", "vg", f"hdisk{number}", taken_at),
-            uid=UIDS[number],
-            parent=(parent.volumes[number], parent.objects) if parent else None,
+            image_folder("RG1", run),
             settings=CaptureSettings(
                 extent_bytes=EXTENT,
                 frame_extents=4,
@@ -143,28 +115,17 @@ class Machine:
                 segment_bytes=self.segment_bytes,
                 labels=labels.as_header(),
             ),
-            stop=threading.Event(),
-            progress=Progress(),
-        )
-        image = VolumeImage(
-            name=f"vol{number}",
+            parent=(parent.volumes[number], parent.objects) if parent else None,
+            name=image_name("cl", "RG1", "vg", f"hdisk{number}", taken_at),
+            volume=f"vol{number}",
             uid=UIDS[number],
-            size_bytes=captured.size_bytes,
             disk=f"hdisk{number}",
-            extent_bytes=captured.extent_bytes,
-            map_digest=captured.map_digest,
-            pages=captured.pages,
-            read_bytes=captured.read_bytes,
-            zero_bytes=captured.zero_bytes,
-            changed_bytes=captured.changed_bytes,
-            stored_bytes=captured.stored_bytes,
-            image_keys=captured.image_keys,
         )
-        return image, captured.objects
+        return taken
 
     def require_restorable(self, point: RestorePoint) -> None:
         for number, volume in enumerate(point.volumes):
-            target = Disk(b"\xaa" * volume.size_bytes)
+            target = MemoryDisk(b"\xaa" * volume.size_bytes)
             restore_volume(
                 volume,
                 point.objects,

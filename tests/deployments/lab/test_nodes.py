@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 
+import captured
 import pytest
 
-from blocks.catalog.point import VolumeImage
 from blocks.errors import FreezeExpired, HostError, ShortRead, TargetInUse
 from blocks.host.aix import AixHost
 from blocks.host.base import Disk, GroupState
@@ -23,9 +22,8 @@ from deployments.lab.daemon import NODE_LIMITS
 from deployments.lab.keys import Keys
 from deployments.lab.nodes import Nodes
 from deployments.lab.sshd import Door, SshServer
-from tasks.pipeline import CaptureSettings, capture_volume
+from tasks.pipeline import CaptureSettings
 from tasks.recovery import read_range
-from tasks.transfer import Progress
 
 MIB = 1024 * 1024
 GROUP = "sample_consistency_group"
@@ -188,29 +186,17 @@ def counted(site) -> Iterator[tuple[AixHost, Callable[[], int]]]:
 
 def capture(host: AixHost, store: MemoryStore, disk: Disk, folder: str, parent=None):
     """Capture a disk as the flow does, with small extents."""
-    reader = host.open_read(disk)
-    try:
-        captured = capture_volume(
+    settings = CaptureSettings(extent_bytes=64 * 1024, encoders=2, uploads=2)
+    with closing(host.open_read(disk)) as reader:
+        return captured.capture(
             reader,
             store,
-            folder=folder,
-            name="image",
-            uid=disk.uid,
+            folder,
+            settings=settings,
             parent=parent,
-            settings=CaptureSettings(extent_bytes=64 * 1024, encoders=2, uploads=2),
-            stop=threading.Event(),
-            progress=Progress(),
+            uid=disk.uid,
+            disk=disk.name,
         )
-    finally:
-        reader.close()
-    fields = set(VolumeImage.model_fields) & {field.name for field in dataclasses.fields(captured)}
-    image = VolumeImage(
-        name="v",
-        uid=disk.uid,
-        disk=disk.name,
-        **{name: getattr(captured, name) for name in fields},
-    )
-    return (image, captured.objects), captured
 
 
 def test_an_incremental_over_ssh_moves_what_changed_and_no_more(site) -> None:
