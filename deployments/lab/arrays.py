@@ -59,8 +59,8 @@ class Arrays:
         self._is_wiring = True
         for name, (number, prefix) in wiring.ARRAYS.items():
             system = self._add(ArrayState(name, number, prefix))
-            for node in [*wiring.NODES, wiring.LINUX_HOST]:
-                hosts.add_host(system, node, [f"C05076{len(node):010X}"])
+            for port, node in enumerate([*wiring.NODES, wiring.LINUX_HOST], start=1):
+                hosts.add_host(system, node, [f"C05076{port:010X}"])
         near, far = self.systems["storage1"], self.systems["storage2"]
         partnerships.add_partner(near, far)
         partnerships.add_partner(far, near)

@@ -15,33 +15,83 @@ def _lines(streams: Io) -> list[str]:
 
 
 def grep(words: list[str], streams: Io) -> int:
-    """Filter lines: -i -v -w -c -q -E -F -x -e."""
+    """Filter lines: -i -v -w -x -E -F -e; count (-c), number (-n), neighbours (-A -B -C)."""
     parser = _Quiet()
-    for flag in "ivwcqEFxn":
+    for flag in "ivwcqEFxnohs":
         parser.add_argument(f"-{flag}", action="store_true", dest=flag)
-    parser.add_argument("-e", dest="expression")
+    for option in "mABC":
+        parser.add_argument(f"-{option}", type=int, dest=option)
+    parser.add_argument("-e", dest="patterns", action="append")
     parser.add_argument("rest", nargs="*")
     try:
         options = parser.parse_args(words[1:])
-    except _Usage:
-        streams.complain("usage: grep [-ivwcqEFx] pattern\n")
+        patterns = options.patterns or [options.rest.pop(0)]
+        wanted = _pattern(patterns, options)
+    except (_Usage, IndexError, re.error):
+        streams.complain("usage: grep [-ivwcqEFxnoh] [-m N] [-A N] [-B N] [-C N] pattern\n")
         return 2
-    pattern = (
-        options.expression if options.expression is not None else next(iter(options.rest), None)
-    )
-    if pattern is None:
-        streams.complain("usage: grep [-ivwcqEFx] pattern\n")
-        return 2
-    pattern = re.escape(pattern) if options.F else pattern
-    pattern = rf"(?<!\w)(?:{pattern})(?!\w)" if options.w else pattern
-    pattern = rf"^(?:{pattern})$" if options.x else pattern
-    wanted = re.compile(pattern, re.IGNORECASE if options.i else 0)
-    found = [line for line in _lines(streams) if bool(wanted.search(line)) != options.v]
+    if options.rest:
+        return _no_file("grep", options.rest[0], streams, 2)
+    lines = _lines(streams)
+    found = [at for at, line in enumerate(lines) if bool(wanted.search(line)) != options.v]
+    found = found if options.m is None else found[: options.m]
     if options.c:
         streams.say(f"{len(found)}\n")
+    elif options.o:
+        shown = (piece.group() for at in found for piece in wanted.finditer(lines[at]))
+        _say_lines(streams, [] if options.v else [text for text in shown if text])
     elif not options.q:
-        streams.say("".join(f"{line}\n" for line in found))
+        before = options.C or 0 if options.B is None else options.B
+        after = options.C or 0 if options.A is None else options.A
+        _say_found(streams, lines, found, before, after, is_numbered=options.n)
     return 0 if found else 1
+
+
+def _fixed_grep(words: list[str], streams: Io) -> int:
+    return grep(["grep", "-F", *words[1:]], streams)
+
+
+def _pattern(patterns: list[str], options: argparse.Namespace) -> re.Pattern[str]:
+    joined = "|".join(f"(?:{re.escape(each) if options.F else each})" for each in patterns)
+    joined = rf"(?<!\w)(?:{joined})(?!\w)" if options.w else joined
+    joined = rf"^(?:{joined})$" if options.x else joined
+    return re.compile(joined, re.IGNORECASE if options.i else 0)
+
+
+def _say_found(
+    streams: Io, lines: list[str], found: list[int], before: int, after: int, *, is_numbered: bool
+) -> None:
+    """Print lines with their neighbours, a rule between runs that do not touch."""
+    last = -1
+    chosen = set(found)
+    shown = {near for here in found for near in range(here - before, here + after + 1)}
+    for at in sorted(shown):
+        if not 0 <= at < len(lines):
+            continue
+        if (before or after) and last >= 0 and at > last + 1:
+            streams.say("--\n")
+        mark = f"{at + 1}{':' if at in chosen else '-'}" if is_numbered else ""
+        streams.say(f"{mark}{lines[at]}\n")
+        last = at
+
+
+def _no_file(name: str, file: str, streams: Io, status: int = 1) -> int:
+    """Refuse a file by name: these machines show none of theirs to a filter."""
+    streams.complain(f"{name}: {file}: No such file or directory\n")
+    return status
+
+
+def _operand(words: list[str], valued: str = "") -> str:
+    """Return the first operand; `valued` are the options that take the next word."""
+    rest = iter(words[1:])
+    for word in rest:
+        if word in {f"-{letter}" for letter in valued}:
+            next(rest, None)
+        elif word == "--":
+            return next(rest, "")
+        elif not word.startswith("-") and not (word.startswith("+") and "n" in valued):
+            return word
+    return ""
 
 
 def echo(words: list[str], streams: Io) -> int:
@@ -53,6 +103,8 @@ def echo(words: list[str], streams: Io) -> int:
 
 def wc(words: list[str], streams: Io) -> int:
     """Count lines (-l), words (-w), bytes (-c); all three without a flag."""
+    if file := _operand(words):
+        return _no_file("wc", file, streams)
     data = streams.stdin.read()
     counts = {"l": data.count(b"\n"), "w": len(data.split()), "c": len(data)}
     chosen = [letter for letter in "lwc" if letter in "".join(words[1:])] or list("lwc")
@@ -62,6 +114,8 @@ def wc(words: list[str], streams: Io) -> int:
 
 def head(words: list[str], streams: Io) -> int:
     """Print the first lines: -N, -n N; all but the last N with -n -N."""
+    if file := _operand(words, "n"):
+        return _no_file("head", file, streams)
     lines = _lines(streams)
     text = _count(words)
     _say_lines(streams, lines[: int(text)])
@@ -70,6 +124,8 @@ def head(words: list[str], streams: Io) -> int:
 
 def tail(words: list[str], streams: Io) -> int:
     """Print the last lines: -N, -n N; `-n +K` from line K."""
+    if file := _operand(words, "n"):
+        return _no_file("tail", file, streams)
     lines = _lines(streams)
     text = _count(words)
     count = abs(int(text))
@@ -96,12 +152,15 @@ def cut(words: list[str], streams: Io) -> int:
     parser.add_argument("-f", "--fields")
     parser.add_argument("-c", "--characters")
     parser.add_argument("-s", "--only-delimited", action="store_true")
+    parser.add_argument("files", nargs="*")
     try:
         options = parser.parse_args(words[1:])
         chosen = _ranges(options.fields or options.characters or "")
     except (_Usage, ValueError):
         streams.complain("cut: you must specify a list of bytes, characters, or fields\n")
         return 1
+    if options.files:
+        return _no_file("cut", options.files[0], streams)
     for line in _lines(streams):
         cells = line.split(options.delimiter) if options.fields else list(line)
         if options.fields and len(cells) == 1:
@@ -129,12 +188,15 @@ def sort(words: list[str], streams: Io) -> int:
         parser.add_argument(f"-{flag}", action="store_true", dest=flag)
     parser.add_argument("-k")
     parser.add_argument("-t")
+    parser.add_argument("files", nargs="*")
     try:
         options = parser.parse_args(words[1:])
         field = int(re.split(r"\D", options.k)[0]) if options.k else 0
     except (_Usage, ValueError):
         streams.complain("sort: invalid option\n")
         return 2
+    if options.files:
+        return _no_file("sort: cannot read", options.files[0], streams, 2)
     is_numeric = options.n or bool(options.k and "n" in options.k)
 
     def key(line: str) -> tuple[float, str]:
@@ -151,6 +213,8 @@ def sort(words: list[str], streams: Io) -> int:
 
 def uniq(words: list[str], streams: Io) -> int:
     """Print each run of equal lines once: -c with its length, -d only the repeated."""
+    if file := _operand(words):
+        return _no_file("uniq", file, streams)
     flags = "".join(word[1:] for word in words[1:] if word.startswith("-"))
     for line, run in itertools.groupby(_lines(streams)):
         count = len(list(run))
@@ -196,6 +260,8 @@ def _constant(status: int) -> Program:
 
 def cat(words: list[str], streams: Io) -> int:
     """Copy stdin to stdout."""
+    if file := _operand(words):
+        return _no_file(words[0].rpartition("/")[2], file, streams)
     while data := streams.stdin.read(1 << 20):
         streams.stdout.write(data)
     return 0
@@ -203,7 +269,6 @@ def cat(words: list[str], streams: Io) -> int:
 
 FILTERS: dict[str, Callable[[list[str], Io], int]] = {
     "grep": grep,
-    "egrep": grep,
     "echo": echo,
     "wc": wc,
     "head": head,
@@ -215,6 +280,8 @@ FILTERS: dict[str, Callable[[list[str], Io], int]] = {
     "more": cat,
     "less": cat,
     "cat": cat,
+    "egrep": grep,
+    "fgrep": _fixed_grep,
     "true": _constant(0),
     "false": _constant(1),
     ":": _constant(0),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import paramiko
 from paramiko import common
 
+from deployments.lab import session
 from deployments.lab.shell import Io
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ class _Session(paramiko.ServerInterface):
     def __init__(self, server: SshServer, transport: _Transport) -> None:
         self._server = server
         self._transport = transport
+        self._terminals: set[int] = set()
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey,password" if self._server.door.password else "publickey"
@@ -295,10 +297,17 @@ class _Session(paramiko.ServerInterface):
         return True
 
     def check_channel_pty_request(self, channel: paramiko.Channel, *size: object) -> bool:
+        self._terminals.add(channel.chanid)
         return True
 
     def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
-        threading.Thread(target=self._shell, args=(channel,), daemon=True).start()
+        accepted = self._transport.expect_reply(channel)
+
+        def run() -> None:
+            accepted.wait(LOGIN_LIMIT_S)
+            self._shell(channel)
+
+        threading.Thread(target=run, daemon=True).start()
         return True
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
@@ -316,20 +325,16 @@ class _Session(paramiko.ServerInterface):
         return True
 
     def _shell(self, channel: paramiko.Channel) -> None:
-        """Answer lines typed into an interactive session, until `exit`."""
-        prompt = f"IBM_{self._server.name}:{self._server.door.user}>".encode()
-        status = 0
+        """Answer a session that asked for no command."""
+        execute = self._server.execute
         try:
-            incoming = channel.makefile("rb")
-            channel.sendall(prompt)
-            for typed in incoming:
-                line = typed.decode(errors="replace").strip()
-                if line in {"exit", "quit", "logout"}:
-                    break
-                if line:
-                    out = _Out(channel.sendall)
-                    status = self._server.execute(line, Io(io.BytesIO(), out, out))
-                channel.sendall(prompt)
+            if channel.chanid in self._terminals:
+                screen = session.Terminal(channel)
+                prompt = f"IBM_{self._server.name}:{self._server.door.user}>"
+                status = session.serve(screen.lines(), execute, screen, screen, prompt)
+            else:
+                out, err = _Out(channel.sendall), _Out(channel.sendall_stderr)
+                status = session.serve(session.piped_lines(channel), execute, out, err, "")
             channel.send_exit_status(status)
         except (paramiko.SSHException, OSError, EOFError) as error:
             log.debug("%s: shell ended: %s", self._server.name, error)

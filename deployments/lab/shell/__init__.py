@@ -5,7 +5,7 @@ Start at `run`: it walks the tree that `grammar` makes of a line. `words` turns 
 machine is ever run from here: every program is a Python function over an `Io`.
 """
 
-from deployments.lab.shell.run import run_line
+from deployments.lab.shell.run import is_unfinished, run_line
 from deployments.lab.shell.streams import Io, Lookup, Program, Sink
 
-__all__ = ["Io", "Lookup", "Program", "Sink", "run_line"]
+__all__ = ["Io", "Lookup", "Program", "Sink", "is_unfinished", "run_line"]

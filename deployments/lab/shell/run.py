@@ -72,6 +72,17 @@ def run_line(line: str, lookup: Lookup, streams: Io, *, name: str = "rbash") -> 
         return jump.status
 
 
+def is_unfinished(text: str) -> bool:
+    """Say whether more lines must come before this is a command."""
+    try:
+        parse(text)
+    except SyntaxFault as fault:
+        return "unexpected end of file" in str(fault) or "unexpected EOF" in str(fault)
+    except RecursionError:
+        return False
+    return False
+
+
 class Shell:
     """One shell: a scope, and the programs it finds."""
 

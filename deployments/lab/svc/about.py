@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployments.lab.svc import views
-from deployments.lab.svc.commands import Request, command
+from deployments.lab.svc.commands import Request, command, one_or_all
 from deployments.lab.svc.refusals import Refusal
 from deployments.lab.svc.views import Detail, Table, names
+from deployments.lab.svc.volumes import POOL_BYTES, free_bytes
 
 if TYPE_CHECKING:
     from deployments.lab.svc.system import System
 
 CODE_LEVEL = "8.7.0.2 (build 170.4.2409261156000)"
-POOL_BYTES = 10 * 1024**4
 
 
-@command("lssystem")
+@command("lssystem", takes_object=False)
 def lssystem(system: System, request: Request) -> Detail:
     """Show the system; always the detailed view."""
     return described(system, request)
@@ -24,7 +24,7 @@ def lssystem(system: System, request: Request) -> Detail:
 
 def described(system: System, request: Request) -> Detail:
     """Return what the system tells of itself."""
-    used = sum(volume.capacity for volume in system.state.volumes.values())
+    used = POOL_BYTES - free_bytes(system)
 
     def capacity(count: int) -> str:
         return views.size(count, request.unit)
@@ -83,7 +83,7 @@ def lscluster(system: System, request: Request) -> Table | Detail:
     return Table(names("id name location partnership bandwidth id_alias"), rows)
 
 
-@command("lssystemip")
+@command("lssystemip", takes_object=False)
 def lssystemip(system: System, request: Request) -> Table:
     """List management addresses of this system and of its partners."""
     columns = "cluster_id cluster_name location port_id IP_address subnet_mask gateway"
@@ -132,7 +132,7 @@ def lsnodecanister(system: System, request: Request) -> Table | Detail:
 @command("lsmdiskgrp")
 def lsmdiskgrp(system: System, request: Request) -> Table | Detail:
     """List the pools: one."""
-    used = sum(volume.capacity for volume in system.state.volumes.values())
+    used = POOL_BYTES - free_bytes(system)
     fields: list[tuple[str, object]] = [
         ("id", 0),
         ("name", "Pool0"),
@@ -167,17 +167,26 @@ def lsmdiskgrp(system: System, request: Request) -> Table | Detail:
 
 
 @command("lsiogrp")
-def lsiogrp(system: System, request: Request) -> Table:
-    """List the I/O groups."""
+def lsiogrp(system: System, request: Request) -> Table | Detail:
+    """List the I/O groups, or show one."""
     volumes, hosts = len(system.state.volumes), len(system.state.hosts)
     rows = [(0, "io_grp0", 2, volumes, hosts, "", "")]
     rows += [(number, f"io_grp{number}", 0, 0, hosts, "", "") for number in (1, 2, 3)]
     rows.append((4, "recovery_io_grp", 0, 0, 0, "", ""))
     columns = "id name node_count vdisk_count host_count site_id site_name"
-    return Table(names(columns), rows)
+    memory = "flash_copy_total:20.0MB flash_copy_free:19.9MB remote_copy_total:20.0MB"
+    memory += " remote_copy_free:19.9MB mirroring_total:20.0MB mirroring_free:19.9MB"
+    memory += " raid_total:40.0MB raid_free:39.9MB"
+    more: list[tuple[str, object]] = []
+    for pair in memory.split():
+        name, size = pair.split(":")
+        more.append((f"{name}_memory", size))
+    more += [("maintenance", "no"), ("compression_active", "no")]
+    more += [("accessible_vdisk_count", volumes), ("compression_supported", "yes")]
+    return one_or_all(names(columns), rows, request, more)
 
 
-@command("lslicense")
+@command("lslicense", takes_object=False)
 def lslicense(system: System, request: Request) -> Detail:
     """Show the licences."""
     lines: list[tuple[str, object]] = [
@@ -216,8 +225,8 @@ def lseventlog(system: System, request: Request) -> Table:
 
 
 @command("lsportfc")
-def lsportfc(system: System, request: Request) -> Table:
-    """List the fibre channel ports."""
+def lsportfc(system: System, request: Request) -> Table | Detail:
+    """List the fibre channel ports, or show one."""
     columns = "id fc_io_port_id port_id type port_speed node_id node_name WWPN nportid status"
     columns += " attachment cluster_use adapter_location adapter_port_id"
     rows = []
@@ -225,4 +234,4 @@ def lsportfc(system: System, request: Request) -> Table:
         port = number % 2 + 1
         row = [number, port, port, "fc", "32Gb", node, f"node{node}", f"50050768011{number:05X}"]
         rows.append([*row, f"{number:06X}", "active", "switch", "local_partner", 1, 1])
-    return Table(names(columns), rows)
+    return one_or_all(names(columns), rows, request)

@@ -29,8 +29,6 @@ BEYOND = frozenset(
         "mkuser",
         "rmuser",
         "splitvdiskcopy",
-        "lsencryption",
-        "lssecurity",
     }
 )
 """Commands answered with CMMVC7205E, as an array does whose release does not have them."""

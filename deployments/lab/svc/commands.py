@@ -6,7 +6,7 @@ docs/reference/svc-cli.md §3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -142,6 +142,21 @@ def command(
         return handler
 
     return register
+
+
+def one_or_all(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    request: Request,
+    more: Sequence[tuple[str, object]] = (),
+) -> Table | Detail:
+    """Answer with all rows, or with the one whose id or name is asked for, and `more` about it."""
+    if request.target is None:
+        return Table(columns, rows)
+    for row in rows:
+        if request.target in {str(row[0]), row[1]}:
+            return Detail([[*zip(columns, row, strict=True), *more]])
+    raise Refusal("CMMVC5753E" if request.target.isdecimal() else "CMMVC5754E")
 
 
 def parse(words: list[str]) -> tuple[Command, Request]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from deployments.lab.svc.commands import Done, Request, command
@@ -54,7 +55,7 @@ def lshost(system: System, request: Request) -> Table | Detail:
 )
 def mkhost(system: System, request: Request) -> Done:
     """Make a host."""
-    host = add_host(system, request.get("name"), _ports(request))
+    host = add_host(system, request.get("name"), _new_ports(system, request))
     return Done(f"Host, id [{host.id}], successfully created\n")
 
 
@@ -150,11 +151,7 @@ def lsvdiskhostmap(system: System, request: Request) -> Table:
 def addhostport(system: System, request: Request) -> Done:
     """Give a host another port."""
     host = find(system.state.hosts, request.object, "CMMVC5804E")
-    known = {port for each in system.state.hosts.values() for port in each.ports}
-    new = _ports(request)
-    if known & set(new):
-        raise Refusal("CMMVC6035E")
-    host.ports += new
+    host.ports += _new_ports(system, request)
     return Done()
 
 
@@ -203,11 +200,22 @@ def chhost(system: System, request: Request) -> Done:
     return Done()
 
 
+def _new_ports(system: System, request: Request) -> list[str]:
+    """Read ports that no host has yet."""
+    known = {port for each in system.state.hosts.values() for port in each.ports}
+    ports = _ports(request)
+    is_iscsi = "iscsiname" in request.values
+    is_sound = is_iscsi or all(re.fullmatch(r"[0-9A-Fa-f]{16}", port) for port in ports)
+    if not is_sound or known & set(ports) or len(set(ports)) < len(ports):
+        raise Refusal("CMMVC6578E" if is_iscsi else "CMMVC5867E")
+    return ports
+
+
 def _ports(request: Request) -> list[str]:
     """Read the ports a line names; an iSCSI name has colons of its own."""
     wwpns = request.get("hbawwpn") or request.get("fcwwpn") or request.get("saswwpn")
     if wwpns:
-        return [port for port in wwpns.split(":") if port]
+        return [port.upper() for port in wwpns.split(":") if port]
     iscsi = request.get("iscsiname")
     if not iscsi:
         raise Refusal("CMMVC5707E")

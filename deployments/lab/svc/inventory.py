@@ -13,13 +13,13 @@ from deployments.lab.svc import views
 from deployments.lab.svc.commands import Request, command
 from deployments.lab.svc.refusals import Refusal
 from deployments.lab.svc.views import Detail, Table, names
+from deployments.lab.svc.volumes import POOL_BYTES
 
 if TYPE_CHECKING:
     from deployments.lab.svc.system import System
 
 DRIVES = 12
 DRIVE_BYTES = 960 * 10**9 // 512 * 512
-POOL_BYTES = 10 * 1024**4
 
 LISTS: dict[str, tuple[str, list[str]]] = {
     "lsdrive": (
@@ -121,12 +121,90 @@ LISTS: dict[str, tuple[str, list[str]]] = {
     "lsportset": ("id name type port_count host_count lossless owner_id owner_name", []),
     "lsownershipgroup": ("id name", []),
     "lsdumps": ("id filename", []),
+    "lsportusb": (
+        "id node_id node_name node_side port_id status encryption_state service_state",
+        ["0:1:node1:rear:1:inactive::", "1:2:node2:rear:1:inactive::"],
+    ),
+    "lsarraymember": (
+        "mdisk_id mdisk_name member_id drive_id new_drive_id spare_protection balanced",
+        [f"0:mdisk0:{number}:{number}::1:exact" for number in range(DRIVES)],
+    ),
+    "lsarraymemberprogress": (
+        "mdisk_id mdisk_name member_id drive_id task new_drive_id progress"
+        " estimated_completion_time",
+        [],
+    ),
+    "lsarrayinitprogress": (
+        "mdisk_id mdisk_name progress estimated_completion_time",
+        ["0:mdisk0:100:"],
+    ),
+    "lsarraysyncprogress": (
+        "mdisk_id mdisk_name progress estimated_completion_time",
+        ["0:mdisk0:100:"],
+    ),
+    "lsdriveprogress": ("id task progress estimated_completion_time", []),
+    "lsdriveclass": (
+        "id RPM capacity IO_group_id IO_group_name tech_type block_size candidate_count"
+        " superior_count total_count transport_protocol",
+        [f"0::{DRIVE_BYTES}:0:io_grp0:tier0_flash:512:0:0:{DRIVES}:nvme"],
+    ),
+    "lsdiscoverystatus": (
+        "id scope IO_group_id IO_group_name status",
+        ["0:fc_fabric:::inactive"],
+    ),
+    "lsfreeextents": ("id number_of_extents", []),
+    "lsldapserver": ("id name error_sequence_number IP_address", []),
+    "lskeyserver": ("id name status primary IP_address port type", []),
+    "lscloudaccount": ("id name type status mode active_volume_count backup_volume_count", []),
+    "lsvolumebackup": ("volume_UID volume_id volume_name system_id system_name", []),
+    "lsvolumesnapshot": (
+        "volume_id volume_name snapshot_name time snapshot_id state volume_group_name parent_uid"
+        " expiration_time auto_snapshot",
+        [],
+    ),
+    "lssafeguardedpolicy": ("policy_id policy_name", []),
+    "lsproxy": ("enabled url port username_set password_set certificate", ["no::0:no:no:no"]),
+    "lsdependentvdisks": ("vdisk_id vdisk_name", []),
+    "lsclustercandidate": ("id configured cluster_name", []),
+    "lsnodehw": (
+        "id name status IO_group_id IO_group_name hardware actual_different actual_valid"
+        " memory_configured memory_actual memory_valid cpu_count cpu_configured cpu_actual",
+        [f"{node}:node{node}:online:0:io_grp0:SV3:no:yes:256:256:yes:2::" for node in (1, 2)],
+    ),
 }
 """A list's columns and its rows. Where a row has more colons than columns they are an address's."""
 
 CAPACITIES = {"capacity"}
+SHEETS: dict[str, str] = {
+    # Not licensed, and nothing prepared: a public how-to shows a FlashSystem in this state.
+    "lsencryption": "status=licensed error_sequence_number= usb_rekey=no_key usb_key_copies=0"
+    " usb_key_filename= usb_rekey_filename= keyserver_status=licensed keyserver_rekey=no_key"
+    " keyserver_pmk_uid= keyserver_pmk_rekey_uid= recovery_key_status=licensed"
+    " recovery_key_rekey=no_key recovery_key_name= recovery_key_rekey_name=",
+    "lssecurity": "sslprotocol=5 sshprotocol=2 gui_timeout_mins=30 cli_timeout_mins=15"
+    " min_password_length=8 password_special_chars=0 password_upper_case=0"
+    " password_lower_case=0 password_digits=0 check_password_history=no max_password_history=6"
+    " min_password_age_days=1 password_expiry_days=0 expiry_warning_days=14"
+    " superuser_locking=disabled max_failed_login_attempts=0 lockout_period_mins=0"
+    " rest_timeout_mins=60 ssh_grace_time_secs=60 ssh_max_tries=6",
+    "lsupdate": "status=success event_sequence_number= progress= estimated_completion_time="
+    " suggested_action=start system_new_code_level= system_forced=no"
+    " system_next_node_status=none system_next_node_time= system_next_node_id="
+    " system_next_node_name= system_next_pause_time=",
+    "lsldap": "type=itds enabled=no error_sequence_number= username= security=none"
+    " user_attribute= group_attribute= auth_cache_minutes=10 nested_group_search=off",
+    "lscopystatus": "status=idle",
+    "lssystemcert": "valid=yes",
+}
+"""Sheets of one object, as `attribute=value`. They have a detailed view only."""
+
 SELECTORS = {"lsenclosureslot": "slot", "lsenclosurebattery": "battery", "lsenclosurepsu": "psu"}
 """Lists whose object is an enclosure, with the option that chooses one of its parts."""
+
+
+OPTIONS = {
+    "lsdependentvdisks": "node drive enclosure canister slot controller mdisk mdiskgrp",
+}
 
 
 def _handler(name: str) -> Callable[[System, Request], Table | Detail]:
@@ -163,7 +241,39 @@ def _handler(name: str) -> Callable[[System, Request], Table | Detail]:
 
 for _name in LISTS:
     _values = SELECTORS.get(_name, "canister" if _name == "lsenclosurecanister" else "")
-    command(_name, values=f"{_values} prefix")(_handler(_name))
+    command(_name, values=f"{_values} prefix {OPTIONS.get(_name, '')}")(_handler(_name))
+
+
+def _sheet(text: str) -> Callable[[System, Request], Detail]:
+    pairs = [pair.partition("=") for pair in text.split()]
+
+    def show(system: System, request: Request) -> Detail:
+        return Detail([[(name, value) for name, _, value in pairs]])
+
+    return show
+
+
+for _name, _text in SHEETS.items():
+    _show = _sheet(_text)
+    _show.__doc__ = f"Show {_name.removeprefix('ls')}."
+    command(_name, takes_object=False)(_show)
+
+
+@command("lssevdiskcopy", values="copy")
+def lssevdiskcopy(system: System, request: Request) -> Table:
+    """List the thin and compressed copies of volumes."""
+    columns = "vdisk_id vdisk_name copy_id mdisk_grp_id mdisk_grp_name capacity used_capacity"
+    columns += " real_capacity free_capacity overallocation autoexpand warning grainsize se_copy"
+    columns += " compressed_copy"
+    chosen = [system.volume(request.target)] if request.target else system.state.volumes.values()
+    rows = []
+    for volume in chosen:
+        size = views.size(volume.capacity, request.unit)
+        free = views.size(0, request.unit)
+        for copy in sorted(volume.copies) if volume.is_thin else []:
+            row: list[object] = [volume.id, volume.name, copy, 0, "Pool0", size, size, size, free]
+            rows.append([*row, 100, "on", 80, 256, "yes", volume.is_compressed])
+    return Table(names(columns), rows)
 
 
 STATISTICS = names(

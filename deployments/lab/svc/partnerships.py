@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployments.lab.svc import mirror
-from deployments.lab.svc.commands import Done, Request, command
+from deployments.lab.svc.commands import Done, Request, command, one_or_all
 from deployments.lab.svc.model import Partner
 from deployments.lab.svc.refusals import Refusal
-from deployments.lab.svc.views import Table, names
+from deployments.lab.svc.views import Detail, Table, names
 
 if TYPE_CHECKING:
     from deployments.lab.svc.system import System
@@ -20,15 +20,15 @@ def add_partner(system: System, other: System) -> None:
 
 
 @command("lspartnership")
-def lspartnership(system: System, request: Request) -> Table:
-    """List this system and its partners."""
+def lspartnership(system: System, request: Request) -> Table | Detail:
+    """List this system and its partners, or show one of them."""
     columns = "id name location partnership type cluster_ip event_log_sequence"
     columns += " link1 link2 link1_ip_id link2_ip_id"
     rows = [(system.state.id, system.state.name, "local", "", "", "", "", "", "", "", "")]
     for partner in system.state.partners.values():
         state = mirror.partnership(system, partner.name)
         rows.append((partner.id, partner.name, "remote", state, "fc", "", "", "", "", "", ""))
-    return Table(names(columns), rows)
+    return one_or_all(names(columns), rows, request)
 
 
 @command("lspartnershipcandidate")

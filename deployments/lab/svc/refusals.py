@@ -21,6 +21,9 @@ TEXTS = {
     "CMMVC5786E": "The action failed because the cluster is not in a stable state.",
     "CMMVC5804E": "The action failed because an object that was specified in the command does not"
     " exist.",
+    "CMMVC5860E": "The action failed because there were not enough extents in the storage pool.",
+    "CMMVC5867E": "The action failed because the worldwide port name is already assigned or is not"
+    " valid.",
     "CMMVC5840E": "The virtual disk (VDisk) was not deleted because it is mapped to a host or"
     " because it is part of a FlashCopy or Remote Copy mapping, or is involved in an image mode"
     " migrate.",
@@ -54,12 +57,14 @@ TEXTS = {
     " virtualized storage capacity that is licensed.",
     "CMMVC6466E": "The FlashCopy mapping was not created because the target VDisk is already the"
     " target of a FlashCopy mapping.",
+    "CMMVC6578E": "The iSCSI name is already assigned or is not valid.",
     "CMMVC6527E": "The name that you have entered is not valid. The name can contain letters,"
     " numbers, spaces, periods, dashes, and underscores. The name must begin with a letter or an"
     " underscore. The name must not begin or end with a space.",
     "CMMVC7017E": "Login has failed because the maximum number of concurrent CLI sessions has been"
     " reached.",
     "CMMVC7205E": "The command failed because it is not supported.",
+    "CMMVC8710E": "There is not enough space in the storage pool.",
     "CMMVC8957E": "The command failed because the volume does not exist.",
     "CMMVC9012E": "The copy type differs from other copies already in the consistency group.",
 }

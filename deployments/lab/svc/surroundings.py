@@ -9,7 +9,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 from deployments.lab.svc import partnerships
-from deployments.lab.svc.commands import Done, Request, command
+from deployments.lab.svc.commands import Done, Request, command, one_or_all
 from deployments.lab.svc.naming import find
 from deployments.lab.svc.refusals import Refusal
 from deployments.lab.svc.views import Detail, Table, names
@@ -27,7 +27,7 @@ def svqueryclock(system: System, request: Request) -> Done:
     return Done(moment.strftime("%a %b %d %H:%M:%S UTC %Y\n"))
 
 
-@command("lsguicapabilities")
+@command("lsguicapabilities", takes_object=False)
 def lsguicapabilities(system: System, request: Request) -> Detail:
     """Show what this model and its licences can do."""
     pairs = "license_scheme:9846 next_generation:no compression:yes flash:yes flashcopy:yes"
@@ -37,42 +37,42 @@ def lsguicapabilities(system: System, request: Request) -> Detail:
 
 
 @command("lsportip")
-def lsportip(system: System, request: Request) -> Table:
+def lsportip(system: System, request: Request) -> Table | Detail:
     """List the Ethernet ports: none carries I/O."""
     columns = "id node_id node_name IP_address mask gateway IP_address_6 prefix_6 gateway_6 MAC"
     columns += " duplex state speed failover link_state host remote_copy host_6 remote_copy_6"
-    return Table(names(columns))
+    return one_or_all(names(columns), (), request)
 
 
 @command("lsip")
-def lsip(system: System, request: Request) -> Table:
+def lsip(system: System, request: Request) -> Table | Detail:
     """List the addresses of Ethernet ports: none."""
     columns = "id node_id node_name port_id portset_id portset_name IP_address prefix vlan"
     columns += " gateway owner_id owner_name"
-    return Table(names(columns))
+    return one_or_all(names(columns), (), request)
 
 
-@command("lsiscsiauth")
+@command("lsiscsiauth", takes_object=False)
 def lsiscsiauth(system: System, request: Request) -> Table:
     """List iSCSI secrets: none."""
     return Table(names("type id name iscsi_auth_method iscsi_chap_secret"))
 
 
 @command("lsthrottle")
-def lsthrottle(system: System, request: Request) -> Table:
+def lsthrottle(system: System, request: Request) -> Table | Detail:
     """List throttles: none."""
     columns = "id throttle_name object_id object_name throttle_type IOPs_limit bandwidth_limit_MB"
-    return Table(names(columns))
+    return one_or_all(names(columns), (), request)
 
 
-@command("lsfcportsetmember")
+@command("lsfcportsetmember", takes_object=False)
 def lsfcportsetmember(system: System, request: Request) -> Table:
     """List the ports of port sets: none."""
     return Table(names("id fc_io_port_id portset_id portset_name portset_type"))
 
 
 @command("lstargetportfc")
-def lstargetportfc(system: System, request: Request) -> Table:
+def lstargetportfc(system: System, request: Request) -> Table | Detail:
     """List the ports hosts may log in to."""
     columns = "id WWPN WWNN port_id owning_node_id current_node_id nportid host_io_permitted"
     columns += " virtualized protocol"
@@ -80,10 +80,10 @@ def lstargetportfc(system: System, request: Request) -> Table:
     for number, (node, port) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2)), start=1):
         row: list[object] = [number, f"50050768011{number:05X}", f"500507680100{node:04X}", port]
         rows.append([*row, node, node, f"{number:06X}", "yes", "no", "scsi"])
-    return Table(names(columns), rows)
+    return one_or_all(names(columns), rows, request)
 
 
-@command("lsfabric", values="host wwpn node port cluster controller")
+@command("lsfabric", values="host wwpn node port cluster controller", takes_object=False)
 def lsfabric(system: System, request: Request) -> Table:
     """List logins: each port of each host to both nodes."""
     columns = "remote_wwpn remote_nportid id node_name local_wwpn local_port local_nportid state"
@@ -177,7 +177,7 @@ def lsvdiskextent(system: System, request: Request) -> Table:
     return Table(names("id number_extents copy_id"), rows)
 
 
-@command("lscloudcallhome")
+@command("lscloudcallhome", takes_object=False)
 def lscloudcallhome(system: System, request: Request) -> Detail:
     """Show whether the array calls IBM: it does not."""
     return Detail([[("status", "disabled"), ("connection", ""), ("error_sequence_number", "")]])

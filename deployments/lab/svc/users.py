@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deployments.lab.svc.commands import Done, Request, command
+from deployments.lab.svc.commands import Done, Request, command, one_or_all
 from deployments.lab.svc.refusals import Refusal
 from deployments.lab.svc.views import Detail, Table, names
 
@@ -17,7 +16,7 @@ USERS = ((0, "superuser", "yes", "no", 0), (1, "admin", "yes", "yes", 1))
 """Id, name, has a password, has a key, group."""
 
 
-@command("lscurrentuser")
+@command("lscurrentuser", takes_object=False)
 def lscurrentuser(system: System, request: Request) -> Detail:
     """Show who is logged in."""
     pairs = [("name", "admin"), ("role", "Administrator"), ("owner_id", ""), ("owner_name", "")]
@@ -35,7 +34,7 @@ def lsuser(system: System, request: Request) -> Table | Detail:
         (number, name, password, key, "no", group, ROLES[group], "", "", "no", "no")
         for number, name, password, key, group in USERS
     ]
-    return _one_or_all(columns, rows, request)
+    return one_or_all(columns, rows, request)
 
 
 @command("lsusergrp")
@@ -43,18 +42,7 @@ def lsusergrp(system: System, request: Request) -> Table | Detail:
     """List user groups, or show one."""
     columns = names("id name role remote owner_id owner_name multi_factor")
     rows = [(number, role, role, "no", "", "", "no") for number, role in enumerate(ROLES)]
-    return _one_or_all(columns, rows, request)
-
-
-def _one_or_all(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], request: Request
-) -> Table | Detail:
-    if request.target is None:
-        return Table(columns, rows)
-    for row in rows:
-        if request.target in {str(row[0]), row[1]}:
-            return Detail([list(zip(columns, row, strict=True))])
-    raise Refusal("CMMVC5753E" if request.target.isdecimal() else "CMMVC5754E")
+    return one_or_all(columns, rows, request)
 
 
 @command("catauditlog", values="first")

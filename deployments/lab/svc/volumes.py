@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deployments.lab.svc.system import System
 
 POOLS = {"0", "Pool0"}
+POOL_BYTES = 10 * 1024**4
 SETTINGS = {
     "rate": "throttling",
     "warning": "warning",
@@ -63,11 +64,20 @@ def _make(system: System, request: Request) -> Volume:
     capacity = _bytes(request)
     if not capacity or capacity % 512:
         raise Refusal("CMMVC5711E", request.values["size"])
+    if request.get("volumegroup") is not None:
+        raise Refusal("CMMVC5804E")  # there are none
+    if capacity > free_bytes(system):
+        raise Refusal("CMMVC8710E")
     volume = add_volume(system, request.get("name"), capacity)
     volume.copies = list(range(count))
     volume.is_compressed = request.has("compressed")
     volume.is_thin = volume.is_compressed or request.has("thin") or "rsize" in request.values
     return volume
+
+
+def free_bytes(system: System) -> int:
+    """Return what no volume of the pool has yet; a thin one is counted whole, copies once."""
+    return POOL_BYTES - sum(volume.capacity for volume in system.state.volumes.values())
 
 
 def _bytes(request: Request) -> int:
@@ -147,6 +157,8 @@ def _resize(system: System, request: Request, direction: int) -> Done:
     capacity = volume.capacity + direction * _bytes(request)
     if capacity <= 0 or capacity % 512:
         raise Refusal("CMMVC5711E", request.values["size"])
+    if capacity - volume.capacity > free_bytes(system):
+        raise Refusal("CMMVC5860E")
     volume.capacity = capacity
     system.shelf.create((system.state.name, volume.name), volume.capacity)
     return Done()

@@ -57,6 +57,11 @@ lsvols | grep -v offline | cut -d: -f2 | sort -r | tail -1
 lsvols | cut -d : -f 1,3 | head -n 2
 lsvols | cut -c1-3 | tr a-z A-Z | uniq -c | wc -l
 lsvols | sort -t: -k2 -n
+lsvols | grep -A1 "vol a"; lsvols | grep -B 1 v2; lsvols | grep -C1 -n v1
+lsvols | grep -e "vol a" -e v2 | grep -o "[a-z]*line"; lsvols | grep -m1 line
+lsvols | grep -A1 -B1 nothing; echo $?; lsvols | fgrep -c .; lsvols | egrep "v(1|2)"
+printf "a\nb\nc\nd\ne\nf\na\n" | grep -A1 a
+lsvols | cat /no/file; lsvols | head -1 /no/file 2>/dev/null; echo $?
 echo a b c d | while read x y z; do echo "[$x][$y][$z]"; done
 IFS=","; echo "a,b,,c" | while read -ra f; do echo ${#f[@]} ${f[3]}; done
 for state in online offline; do echo -n "$state "; lsvols | grep -cw $state; done

@@ -258,6 +258,48 @@ SEQUENCES: dict[str, list[tuple[str, Check]]] = {
         ("svcconfig backup", says("CMMVC6155I")),
         ("lsdumps -prefix /dumps/iostats", says("^id filename")),
     ],
+    "an inventory asks for everything": [
+        ("svcinfo lsencryption", says("^keyserver_status licensed$")),
+        ("svcinfo lssecurity -delim :", pairs(":", sshprotocol=r"\d")),
+        ("svcinfo lsupdate -delim :", pairs(":", status="success")),
+        ("svcinfo lsportusb", says("^id node_id")),
+        ("svcinfo lsarraymember -delim :", table(":", "member_id", "drive_id", least=12)),
+        ("svcinfo lsarrayinitprogress", says("100")),
+        ("svcinfo lsarraysyncprogress", says("100")),
+        ("svcinfo lsdriveclass -delim :", table(":", "total_count", least=1)),
+        ("svcinfo lsdiscoverystatus -delim :", table(":", "status", least=1)),
+        ("svcinfo lscopystatus", says("^status idle$")),
+        ("lsdependentvdisks -delim : -drive 3", table(":", "vdisk_id")),
+        ("lssystem -gui -delim :", pairs(":", name="storage1")),
+        ("lsiogrp 0", says("^flash_copy_free_memory 19.9MB$")),
+        ("lsiogrp 9", refused("CMMVC5753E")),
+        ("lspartnership -delim : storage2", pairs(":", partnership="fully_configured")),
+        ("lspartnership nowhere", refused("CMMVC5754E")),
+        ("lsportfc 1", says("^WWPN ")),
+        ("lsportip 1", refused("CMMVC5753E")),
+        ("lssystem 1", refused("CMMVC6070E")),
+        (
+            "svctask mkvdisk -autoexpand -grainsize 256 -iogrp 0 -mdiskgrp Pool0 -name t1"
+            " -node node1 -rsize 0% -size 1073741824 -unit b",
+            made,
+        ),
+        (
+            'lssevdiskcopy -delim " " -nohdr | cut -d " " -f 1-2,11,12,14,15',
+            says(r"^\d+ t1 on 80 yes no$"),
+        ),
+        ("lshost 0;echo;lshost 1;echo;", says("^name node1$")),
+    ],
+    "what is too much or no port is refused": [
+        ("mkvdisk -name x -mdiskgrp Pool0 -size 99 -unit pb", refused("CMMVC8710E")),
+        ("mkvdisk -name x -mdiskgrp Pool0 -size 1 -unit gb", made),
+        ("expandvdisksize -size 11 -unit tb x", refused("CMMVC5860E")),
+        ("mkvolume -name y -size 1 -unit gb -pool Pool0 -volumegroup g", refused("CMMVC5804E")),
+        ("mkhost -name h -fcwwpn 5001438018:6AA", refused("CMMVC5867E")),
+        ("mkhost -name h -fcwwpn 500143801860aa11:500143801860AA12", made),
+        ("addhostport -fcwwpn 500143801860AA12 node1", refused("CMMVC5867E")),
+        ("mkhost -name i -iscsiname iqn.1993-08.org.debian:01:abc", made),
+        ("mkhost -name j -iscsiname iqn.1993-08.org.debian:01:abc", refused("CMMVC6578E")),
+    ],
     "an administrator's scripts": [
         ("lsvdisk Node1_1|grep vdisk_UID", says("^vdisk_UID [0-9A-F]{32}$")),
         (
@@ -388,6 +430,53 @@ def test_the_openssh_client_gets_streams_and_status(server, tmp_path) -> None:
             timeout=60,
         )
         check(Answer(done.stdout, done.stderr, done.returncode))
+
+
+SCRIPT = b"""names=
+for name in $(lsvdisk -nohdr -delim : | cut -d: -f2 | head -2)
+do
+  names="$names $name"
+done
+echo "got$names"
+lsvdisk nope
+exit 7
+echo never
+"""
+
+
+def test_a_script_piped_in_is_answered_without_prompts(client) -> None:
+    """`ssh -T array < script`: a command may take several lines."""
+    channel = client.ssh.get_transport().open_session()
+    channel.invoke_shell()
+    channel.sendall(SCRIPT)
+    channel.shutdown_write()
+    assert channel.makefile("rb").read() == b"got Node1_1 Node1_2\n"
+    assert channel.makefile_stderr("rb").read().startswith(b"CMMVC5754E")
+    assert channel.recv_exit_status() == 7
+
+
+def test_a_terminal_echoes_corrects_and_prompts(client) -> None:
+    """What a person types, or an expect script: the terminal is the server's business."""
+    channel = client.ssh.invoke_shell()
+    prompt = "IBM_storage1:admin>"
+    for typed, shown in [
+        (b"", prompt),
+        (b"lsvx\x7fdisk -nohdr \x1b[A| wc -l\r", "lsvx\b \bdisk -nohdr | wc -l\r\n6\r\n" + prompt),
+        (b"lsvdisk nope\r\n", "lsvdisk nope\r\nCMMVC5754E"),
+        (b"for i in 1 2\r", "for i in 1 2\r\n> "),
+        (b"do echo n$i; done\r", "done\r\nn1\r\nn2\r\n" + prompt),
+        (b"if half\x03echo on\r", "if half^C\r\n" + prompt + "echo on\r\non\r\n" + prompt),
+        (b"x=5\recho $x\r", "echo $x\r\n5\r\n" + prompt),
+    ]:
+        channel.sendall(typed)
+        said = ""
+        while shown not in said:
+            channel.settimeout(10)
+            said += channel.recv(4096).decode()
+        while not said.endswith((prompt, "> ")):
+            said += channel.recv(4096).decode()
+    channel.sendall(b"\x04")
+    assert channel.recv_exit_status() == 0
 
 
 def test_an_action_is_in_the_audit_log_without_its_secret(client) -> None:
