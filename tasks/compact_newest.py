@@ -6,6 +6,7 @@ from typing import Any
 
 from blocks.catalog import shelf
 from blocks.catalog.point import Kind, RestorePoint
+from blocks.image.segments import segment_bytes_of
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.units import format_size, slug
 from tasks import reports
@@ -36,11 +37,10 @@ def newest_point(
         is_full = point.kind is Kind.FULL
         return point, f"restore point {point.id} is a full already" if is_full else ""
     worst = 0.0
-    settings = CompactSettings()
     for volume in point.volumes:
         require_compactable(volume, point.objects)
         pages = (load_page(bucket, ref, None) for ref in volume.pages)
-        segment_extents = settings.segment_bytes // volume.extent_bytes
+        segment_extents = segment_bytes_of(volume.extent_bytes) // volume.extent_bytes
         worst = max(worst, *dead_shares(pages, point.objects, segment_extents).values(), 0.0)
     if worst * 100 > dead_percent:
         return point, ""

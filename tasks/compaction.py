@@ -28,9 +28,9 @@ from blocks.image.extents import Digests, Geometry
 from blocks.image.layout import FRAME_HEADER_BYTES, FrameHeader, FrameKind, unpack_frame_header
 from blocks.image.map import Page, PageDraft
 from blocks.image.restore import FrameReader, Piece, is_raw_key
-from blocks.image.segments import Buffers, Segment
+from blocks.image.segments import Buffers, Segment, segment_bytes_of
 from blocks.store.base import PART_MIN_BYTES, Store
-from blocks.units import GIB, MIB
+from blocks.units import MIB
 from tasks.live_frames import FrameWindows, Run, dead_shares, live_runs
 from tasks.transfer import Pins, Progress, Uploader, load_page
 
@@ -51,7 +51,8 @@ class CompactSettings:
     level: int = 1
     part_bytes: int = 32 * MIB
     uploads: int = 3
-    segment_bytes: int = 64 * GIB
+    segment_bytes: int | None = None
+    """How much of a volume goes into one object; None leaves it to the size of an extent."""
     copy_min_bytes: int = 16 * MIB
     """A run of frames this long is copied inside the store. Large enough that copies and parts in
     turn stay below the 10,000 parts of an object."""
@@ -147,9 +148,10 @@ class _Compaction:
         self._stop = stop
         self._progress = progress
         self._geometry = Geometry(image.size_bytes, image.extent_bytes)
-        assert settings.segment_bytes % (settings.frame_extents * image.extent_bytes) == 0
-        self._segment_extents = settings.segment_bytes // image.extent_bytes
-        self._segment_count = -(-image.size_bytes // settings.segment_bytes)
+        self._segment_bytes = settings.segment_bytes or segment_bytes_of(image.extent_bytes)
+        assert self._segment_bytes % (settings.frame_extents * image.extent_bytes) == 0
+        self._segment_extents = self._segment_bytes // image.extent_bytes
+        self._segment_count = -(-image.size_bytes // self._segment_bytes)
         self._pins = Pins(store, objects)
         frame_bytes = settings.frame_extents * image.extent_bytes
         self._buffers = Buffers(settings.uploads + 2, settings.part_bytes + frame_bytes)
@@ -478,7 +480,7 @@ class _Compaction:
             "folder": self._folder,
             "size_bytes": self._geometry.size_bytes,
             "extent_bytes": self._geometry.extent_bytes,
-            "segment_bytes": self._settings.segment_bytes,
+            "segment_bytes": self._segment_bytes,
             "kind": "full",
             "digest": self._algorithm,
             "codec": f"zstd-{self._settings.level}",

@@ -31,9 +31,9 @@ from blocks.image.digest import Algorithm, Digester
 from blocks.image.extents import Geometry
 from blocks.image.map import Page
 from blocks.image.memory import keep_freed_memory
-from blocks.image.segments import Part
+from blocks.image.segments import Part, segment_bytes_of
 from blocks.store.base import Store
-from blocks.units import GIB, KIB, MIB
+from blocks.units import KIB, MIB
 from tasks.staging import Staging
 from tasks.transfer import Progress, Uploader, load_page
 
@@ -52,7 +52,8 @@ class CaptureSettings:
     encoders: int | None = None
     """Threads that encode; None means one a core."""
     uploads: int = 3
-    segment_bytes: int = 64 * GIB
+    segment_bytes: int | None = None
+    """How much of a volume goes into one object; None leaves it to the size of an extent."""
     cipher: Cipher | None = None
     digest: Algorithm = "blake3"
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -241,13 +242,14 @@ def _plan(
     is_full: bool,
     settings: CaptureSettings,
 ) -> CapturePlan:
+    segment_bytes = settings.segment_bytes or segment_bytes_of(geometry.extent_bytes)
     document: dict[str, Any] = {
         "volume": uid,
         "name": name,
         "folder": folder,
         "size_bytes": geometry.size_bytes,
         "extent_bytes": geometry.extent_bytes,
-        "segment_bytes": settings.segment_bytes,
+        "segment_bytes": segment_bytes,
         "kind": "full" if is_full else "incremental",
         "digest": settings.digester.algorithm,
         "codec": settings.codec,
@@ -264,7 +266,7 @@ def _plan(
         compress=settings.compress,
         part_bytes=settings.part_bytes,
         part_buffers=settings.uploads + 2,
-        segment_bytes=settings.segment_bytes,
+        segment_bytes=segment_bytes,
         encoders=settings.encoders or os.cpu_count() or 1,
         cipher=settings.cipher,
         digester=settings.digester,

@@ -32,6 +32,16 @@ from blocks.image.layout import (
 
 GROW_BYTES = 1024 * 1024
 
+SEGMENT_BYTES = 64 * 1024 * 1024 * 1024
+SEGMENT_EXTENTS = 262_144
+"""An object's index is in memory until its end: 10 million extents in one object took 2.2 GiB."""
+
+
+def segment_bytes_of(extent_bytes: int) -> int:
+    """Return how much of a volume goes into one object: 64 GiB, or less where extents are small."""
+    return min(SEGMENT_BYTES, SEGMENT_EXTENTS * extent_bytes)
+
+
 FRAME_ROW = np.dtype(
     [
         ("first", "<u8"),

@@ -11,11 +11,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parent))
 import image
 
 GIB = 1 << 30
-BENCH = [(1 * GIB, 256), (4 * GIB, 256), (1 * GIB, 64), (1 * GIB, 16), (1 * GIB, 4), (4 * GIB, 4)]
+BENCH = [
+    (1 * GIB, 256),
+    (4 * GIB, 256),
+    (16 * GIB, 256),
+    (1 * GIB, 64),
+    (1 * GIB, 16),
+    (1 * GIB, 4),
+    (4 * GIB, 4),
+]
+MANY = 10_000_000
+"""Extents of 4 KiB with data in each: 24 bytes, so that a file system that compresses has room."""
+
 SPARSE = [(256 * GIB, 256), (1024 * GIB, 256), (4096 * GIB, 256), (16 * 1024 * GIB - 4096, 256)]
 WIDTH, HEIGHT, EDGE = 620, 300, 50
 
@@ -50,6 +63,19 @@ def measure(path: Path, extent_kib: int, store: Path) -> dict[str, float]:
     }
 
 
+def build_many(path: Path) -> None:
+    """Write the disk of many extents, each unlike every other."""
+    dice, batch = np.random.default_rng(7), 4096
+    with path.open("wb") as file:
+        for first in range(0, MANY, batch):
+            count = min(batch, MANY - first)
+            extents = np.zeros((count, 4096), np.uint8)
+            extents[:, :16] = dice.integers(0, 256, (count, 16), dtype=np.uint8)
+            numbers = np.arange(first, first + count, dtype="<u8")
+            extents[:, 100:108] = numbers.view(np.uint8).reshape(count, 8)
+            file.write(extents.tobytes())
+
+
 def draw(title: str, rows: dict[str, list[tuple[float, float]]], across: str) -> str:
     """Draw lines over a logarithmic axis, from zero upwards."""
     import math
@@ -67,7 +93,7 @@ def draw(title: str, rows: dict[str, list[tuple[float, float]]], across: str) ->
         f'<path d="M{EDGE} {EDGE - 10}V{HEIGHT - EDGE}H{WIDTH - 70}" fill="none" stroke="#888"/>'
     )
     parts.append(f'<text x="{EDGE}" y="{HEIGHT - 8}">{across}</text>')
-    for (name, line), colour in zip(rows.items(), ("#0f62fe", "#b35900"), strict=False):
+    for (name, line), colour in zip(rows.items(), ("#0f62fe", "#b35900", "#198038"), strict=False):
         spots = [place(x, y) for x, y in sorted(line)]
         path = "L".join(f"{x:.0f} {y:.0f}" for x, y in spots)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -100,6 +126,11 @@ def main() -> None:
         sparse.append({**measure(path, extent, folder / "store"), "extent_kib": extent})
         print(json.dumps(sparse[-1]), flush=True)
         path.unlink()
+    many = folder / "many.img"
+    if not many.exists():
+        build_many(many)
+    small = [{**measure(many, 4, folder / "store"), "extent_kib": 4}]
+    print(json.dumps(small[-1]), flush=True)
     one = [row for row in bench if row["gib"] == 1]
     panels = [
         (
@@ -107,6 +138,7 @@ def main() -> None:
             {
                 "1 GiB": [(row["extents"], row["cpu_s"]) for row in one],
                 "4 GiB": [(row["extents"], row["cpu_s"]) for row in bench if row["gib"] == 4],
+                "38 GiB, little in each": [(row["extents"], row["cpu_s"]) for row in small],
             },
             "extents",
         ),
@@ -120,6 +152,7 @@ def main() -> None:
             {
                 "bench image": [(row["extents"], row["peak_mib"]) for row in bench],
                 "sparse": [(row["extents"], row["peak_mib"]) for row in sparse],
+                "little in each": [(row["extents"], row["peak_mib"]) for row in small],
             },
             "extents",
         ),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from memory_disk import MemoryDisk, changed, volume
 
 from blocks.errors import CorruptData, FlashvaultError, ShortRead
+from blocks.image.segments import SEGMENT_EXTENTS
 from blocks.store.memory import MemoryStore
 from tasks.pipeline import CaptureSettings
 from tasks.recovery import read_range, restore_volume, verify_volume
@@ -229,3 +230,14 @@ def test_without_compression_the_image_is_the_disk(tmp_path):
     (image, _), _ = capture(data, store, "RG/1/", how=how)
     assert image.image_keys[0].endswith(".img")
     assert store.get(image.image_keys[0]) == data
+
+
+def test_a_disk_of_many_small_extents_goes_into_objects_that_fit_in_memory():
+    class Empty(Disk):
+        size_bytes = 5 * SEGMENT_EXTENTS * EXTENT // 2
+
+        def data_runs(self):
+            return iter(())
+
+    (_, objects), _ = capture(b"", MemoryStore(), "RG/1/", disk=Empty(b""))
+    assert len(objects) == 3
