@@ -1,0 +1,134 @@
+"""Prefect's server and its database go away in the middle of backups; a host falls silent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from topology import MARKS, Cluster, cluster_of, note, processes_of, wait_until
+
+pytestmark = MARKS
+
+HEARTBEAT_S = 30
+"""The shortest Prefect allows."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster_of(tmp_path_factory.mktemp("outage"), 2) as made:
+        for host in made.hosts:
+            host.env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_S)
+        yield made
+
+
+@pytest.fixture
+def group(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A group whose backup lasts long enough to lose something in its middle."""
+    name = cluster.names[0]
+    rate = getattr(request, "param", "768KiB/s")
+    cluster.hosts[0].flashvault("modify", "backup_profile", name, f"BANDWIDTH_LIMIT={rate}")
+    yield name
+    cluster.hosts[0].flashvault("modify", "backup_profile", name, "BANDWIDTH_LIMIT=")
+
+
+def test_the_database_and_then_the_server_restart_in_the_middle_of_a_backup(
+    cluster: Cluster, group: str, tmp_path: Path
+):
+    cluster.fill(21)
+    host = cluster.hosts[0]
+    with host.worker():
+        run = cluster.back_up(group)
+        wait_until(host.begun, "the backup's claim")
+        cluster.database.stop()
+        time.sleep(2)
+        assert host.begun(), "the backup goes on"
+        cluster.database.start()
+        assert host.begun(), "still in the middle"
+        cluster.server.stop()
+        time.sleep(2)
+        cluster.server.start()
+        assert cluster.ended({group: run}) == {group: "COMPLETED"}
+    assert len(cluster.points()[group]) == 1
+    cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
+
+
+def test_a_backup_that_ends_while_the_server_is_away_is_committed_and_called_so_later(
+    cluster: Cluster, group: str, tmp_path: Path
+):
+    cluster.fill(22)
+    host = cluster.hosts[0]
+    # The engine tries for minutes to tell the server, then gives up: here it gives up sooner.
+    host.env["PREFECT_CLIENT_MAX_RETRIES"] = "1"
+    with host.worker():
+        before = cluster.points()[group]
+        run = cluster.back_up(group)
+        wait_until(host.begun, "the backup's claim")
+        cluster.server.stop()
+        began = time.monotonic()
+        (point,) = wait_until(lambda: set(cluster.points()[group]) - set(before), "the point")
+        wait_until(lambda: not engines(cluster, 0), "the engine gives up")
+        note(f"server away: committed, and given up after {time.monotonic() - began:.1f} s")
+        cluster.server.start()
+        assert cluster.state(run)["type"] == "RUNNING", "nobody could tell the server"
+        host.flashvault("reconcile")
+    state = cluster.state(run)
+    assert state["type"] == "COMPLETED"
+    assert "the restore point is there" in state["message"]
+    assert cluster.points()[group] == [*before, point]
+    cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
+
+
+def test_a_host_that_falls_silent_is_noticed_by_its_missing_heartbeat_and_cleared(
+    cluster: Cluster, group: str, tmp_path: Path
+):
+    cluster.fill(23)
+    hasten(cluster, "flashvault: a run fell silent", within_s=2 * HEARTBEAT_S + 10)
+    host = cluster.hosts[1]
+    with host.worker():
+        run = cluster.back_up(group)
+        wait_until(host.begun, "the backup's claim")
+        wait_until(lambda: heartbeats(cluster, run), "its first heartbeat")
+        for pid in processes_of(host):
+            os.kill(pid, signal.SIGKILL)
+    assert host.begun(), "it has left debris"
+    began = time.monotonic()
+    with host.worker():
+        assert cluster.ended({group: run})[group].startswith("CRASHED: set right by reconcile")
+        note(f"a dead host's run set right {time.monotonic() - began:.1f} s after it was back")
+        wait_until(lambda: not host.begun(), "its debris is cleared")
+        again = cluster.back_up(group)
+        assert cluster.ended({group: again}) == {group: "COMPLETED"}
+    cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
+
+
+def engines(cluster: Cluster, host: int) -> list[str]:
+    words = processes_of(cluster.hosts[host]).values()
+    return [line for line in words if "prefect.engine" in line]
+
+
+def hasten(cluster: Cluster, name: str, *, within_s: float) -> None:
+    """Let an automation fire sooner than its users want it to."""
+    found: list[dict[str, Any]] = cluster.call("POST", "automations/filter", json={})
+    (mine,) = [each for each in found if each["name"] == name]
+    identity = mine.pop("id")
+    body = {key: mine[key] for key in ("name", "description", "enabled", "tags", "actions")}
+    body["trigger"] = {**mine["trigger"], "within": within_s}
+    answer = cluster.api.put(f"{cluster.api.base_url}automations/{identity}", json=body)
+    assert answer.is_success, answer.text
+
+
+def heartbeats(cluster: Cluster, run: str) -> int:
+    wanted = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run}"]},
+    }
+    told = cluster.call("POST", "events/filter", json={"filter": wanted})
+    return int(told["total"])
