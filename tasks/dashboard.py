@@ -6,7 +6,6 @@ Rendered anew from the buckets every time; Prefect's vacuum may delete any of it
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,7 +19,7 @@ from blocks.units import format_size, slug
 from tasks import reports
 from tasks.history_chart import history_chart
 from tasks.lag_chart import as_image
-from tasks.overview import HEADINGS, cells, document, gather
+from tasks.overview import HEADINGS, cells, document, gather, headline, worst_first
 from tasks.steps import CONTROL_S, step
 
 DASHBOARD_KEY = "flashvault-dashboard"
@@ -60,17 +59,9 @@ def draw(wanted: Configuration) -> dict[str, Any]:
     }
 
 
-def headline(rows: Sequence[Overview]) -> str:
-    """Say in one line how all groups stand."""
-    counts = Counter(str(row.state) for row in rows)
-    told = ", ".join(f"{counts[state]} {state}" for state in map(str, State) if counts[state])
-    return f"{len(rows)} groups: {told}" if rows else "no resource groups yet"
-
-
 def dashboard_markdown(rows: Sequence[Overview], at: datetime) -> str:
     """Show all groups as a table, those that need somebody first."""
-    order = list(State)
-    ordered = sorted(rows, key=lambda row: (-order.index(row.state), row.group))
+    ordered = worst_first(rows)
     lines = [cells(row) for row in ordered]
     main = ("group", "last good", "age", "next due")
     shown = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from blocks.catalog.marks import read_damage
 from blocks.catalog.owner import is_alive
 from blocks.catalog.readings import proven_since, read_readings
 from blocks.errors import FlashvaultError
-from blocks.policy.overview import Drill, Overview, Remote, overview, remote_overview, unread
+from blocks.policy.overview import Drill, Overview, Remote, State, overview, remote_overview, unread
 from blocks.policy.replication import Condition
 from blocks.policy.rolling import Coverage, coverage
 from blocks.profile.model import BackupProfile, Configuration, Method
@@ -237,6 +238,19 @@ def document(row: Overview) -> dict[str, Any]:
         if row.drill
         else None,
     }
+
+
+def headline(rows: Sequence[Overview]) -> str:
+    """Say in one line how all groups stand."""
+    counts = Counter(str(row.state) for row in rows)
+    told = ", ".join(f"{counts[state]} {state}" for state in map(str, State) if counts[state])
+    return f"{len(rows)} groups: {told}" if rows else "no resource groups yet"
+
+
+def worst_first(rows: Sequence[Overview]) -> list[Overview]:
+    """Return the rows of groups that need somebody first, then by name."""
+    order = list(State)
+    return sorted(rows, key=lambda row: (-order.index(row.state), row.group))
 
 
 HEADINGS = (

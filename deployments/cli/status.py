@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from deployments.cli.output import out, print_json, reported_errors
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+    from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from blocks.policy.overview import Overview
 
@@ -43,6 +43,13 @@ RUN_COLOURS = {
     "Cancelled": "yellow",
     "Late": "yellow",
 }
+
+
+class Lines(NamedTuple):
+    """What is shown: a heading with its rows, and what stays in sight below them."""
+
+    body: list[Text]
+    foot: list[Text]
 
 
 def register(app: typer.Typer) -> None:
@@ -76,13 +83,13 @@ def status(
     with reported_errors(as_json=as_json):
         if watch:
             _no_json(as_json)
-            _again(lambda: _status_table(_rows(group, bucket)), every)
+            _again(lambda console: _status_lines(_rows(group, bucket), console), every)
             return
         rows = _rows(group, bucket)
         if as_json:
             _print_status(rows)
         else:
-            out().print(_status_table(rows))
+            _print(_status_lines(rows, out()))
         if fail and not all(row.is_good for row in rows):
             sys.exit(1)
 
@@ -110,11 +117,11 @@ def runs(
         chosen = group or of
         if watch:
             _no_json(as_json)
-            _again(lambda: _runs_table(history.runs(chosen)), every)
+            _again(lambda console: _runs_lines(history.runs(chosen), console), every)
         elif as_json:
             print_json(history.runs(chosen))
         else:
-            out().print(_runs_table(history.runs(chosen)))
+            _print(_runs_lines(history.runs(chosen), out()))
 
 
 def _rows(group: str, bucket: str) -> list[Overview]:
@@ -167,31 +174,50 @@ def _print_status(rows: Sequence[Overview]) -> None:
     )
 
 
-def _status_table(rows: Sequence[Overview]) -> Table:
-    from rich.table import Table
+def _status_lines(rows: Sequence[Overview], console: Console) -> Lines:
+    """Show the groups; on a terminal those that need somebody first, and the sum of all last."""
     from rich.text import Text
 
-    from tasks.overview import HEADINGS, cells
+    from deployments.cli.columns import Column, laid_out, width_of
+    from tasks.overview import HEADINGS, cells, headline, worst_first
 
-    lines = [cells(row) for row in rows]
-    # A column that says nothing about any group is not worth its width.
-    shown = [name for name in HEADINGS if name in MAIN or any(line[name] for line in lines)]
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for name in shown:
-        table.add_column(
-            name.upper(),
-            justify="right" if name in NUMBERS else "left",
-            overflow="fold",
-            no_wrap=name in MAIN,
-        )
-    for row, line in zip(rows, lines, strict=True):
-        table.add_row(*(Text(line[name], style=_style(row, name)) for name in shown))
     if not rows:
-        table.add_row("no resource groups", style="dim")
-    return table
+        return Lines([Text("no resource groups", style="dim")], [])
+    if console.is_terminal:
+        rows = worst_first(rows)
+    told = [cells(row) for row in rows]
+    # A column that says nothing about any group is not worth its width.
+    shown = [name for name in HEADINGS if name in MAIN or any(line[name] for line in told)]
+    columns = [
+        Column(name, RANKS.index(name) if name in RANKS else 0, name in NUMBERS, name == "note")
+        for name in shown
+    ]
+    texts = [
+        [Text(line[name], style=_style(row, name)) for name in shown]
+        for row, line in zip(rows, told, strict=True)
+    ]
+    lines, left_out = laid_out(columns, texts, width_of(console))
+    if not console.is_terminal:
+        return Lines(lines, [])
+    more = f"; wider or --json: {', '.join(left_out)}" if left_out else ""
+    return Lines(lines, [Text(headline(rows), style="bold").append(more, style="not bold dim")])
 
 
 MAIN = ("group", "state", "last good", "age")
+RANKS = (
+    "",
+    "now",
+    "next due",
+    "remote",
+    "last drill",
+    "verified",
+    "size",
+    "points",
+    "stored",
+    "kind",
+)
+"""Beside the main columns: what a narrow terminal shows first."""
+
 NUMBERS = {"age", "size", "points", "stored"}
 
 
@@ -207,22 +233,30 @@ def _style(row: Overview, name: str) -> str:
     return "yellow" if name == "note" else ""
 
 
-def _runs_table(rows: Sequence[dict[str, str]]) -> Table:
-    from rich.table import Table
+def _runs_lines(rows: Sequence[dict[str, str]], console: Console) -> Lines:
     from rich.text import Text
 
+    from deployments.cli.columns import Column, laid_out, width_of
+
+    if not rows:
+        return Lines([Text("no runs", style="dim")], [])
     names = ("STARTED_AT", "NAME", "STATE", "TOOK", "MESSAGE")
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for name in names:
-        table.add_column(name.replace("_", " "), no_wrap=name != "MESSAGE", overflow="fold")
-    for row in rows:
-        table.add_row(
-            *(
-                Text(row[name], style=RUN_COLOURS.get(row[name], "") if name == "STATE" else "")
-                for name in names
-            )
-        )
-    return table
+    columns = [Column(name.replace("_", " "), is_note=name == "MESSAGE") for name in names]
+    texts = [
+        [
+            Text(row[name], style=RUN_COLOURS.get(row[name], "") if name == "STATE" else "")
+            for name in names
+        ]
+        for row in rows
+    ]
+    lines, _ = laid_out(columns, texts, width_of(console))
+    return Lines(lines, [])
+
+
+def _print(shown: Lines) -> None:
+    console = out()
+    for line in [*shown.body, *shown.foot]:
+        console.print(line)
 
 
 def _no_json(as_json: bool) -> None:
@@ -230,17 +264,24 @@ def _no_json(as_json: bool) -> None:
         raise typer.BadParameter("--watch is for a person: call it again for another --json")
 
 
-def _again(show: Callable[[], RenderableType], every: float) -> None:
+def _again(show: Callable[[Console], Lines], every: float) -> None:
     """Show something again and again: in place on a terminal, one below the other elsewhere."""
-    from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
-    def dated() -> RenderableType:
-        shown = show()
-        return Group(Text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", style="dim"), shown)
-
     console = out()
+
+    def dated() -> RenderableType:
+        shown = show(console)
+        clock = Text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", style="dim")
+        body = shown.body
+        room = console.height - 1 - len(shown.foot)
+        if console.is_terminal and len(body) + 1 > room:
+            hidden = len(body) - room + 2
+            body = [*body[: room - 2], Text(f"… and {hidden} lines more", style="dim")]
+        glue = Text("\n", no_wrap=True, overflow="ellipsis")
+        return glue.join([clock, *body, *shown.foot])
+
     if not console.is_terminal:
         while True:
             console.print(dated())

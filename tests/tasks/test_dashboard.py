@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from blocks.catalog.point import Kind, PointId
 from blocks.policy.overview import Kept, Overview, State
-from tasks.dashboard import SIGNS, dashboard_markdown, headline, history_markdown
+from tasks.dashboard import SIGNS, dashboard_markdown, history_markdown
+from tasks.overview import headline
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
