@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -29,6 +30,7 @@ def flow_of(item: Wanted) -> Any:
         raise
 
 
+@cache
 def schema_of(flow: Any) -> dict[str, Any]:
     """Return the schema of a flow's parameters, which makes the form in the UI."""
     schema: dict[str, Any] = parameter_schema(flow).model_dump_for_openapi()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import (
     WorkQueue,
     WorkQueueStatus,
 )
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import AutomationSort, DeploymentSort
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.variables import Variable
@@ -56,6 +56,11 @@ ALARM_BLOCK = "flashvault-alarm"
 """A Prefect notification block of this name, of any type, is told of every alarm."""
 
 GRACE_OF_A_SLOT_S = 300
+
+PAGE = 200
+"""The most rows of one answer of Prefect's server."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,9 @@ class _State:
             if flow_of(item) is not None
         }
         ours = DeploymentFilter(tags=DeploymentFilterTags(all_=["flashvault"]))
-        self.standing = {item.name: item for item in _read_all(client, ours)}
+        by_name = DeploymentSort.NAME_ASC
+        read = partial(client.read_deployments, deployment_filter=ours, sort=by_name)
+        self.standing = {item.name: item for item in _pages(read)}
 
     def steps(self) -> Iterator[Step]:
         """Yield everything but the automations."""
@@ -243,11 +250,10 @@ class _State:
                 names[limit_name("bucket", profile.bucket_name)] = DEFAULTS["bucket"]
                 for node in self._readers(profile):
                     names[limit_name("host", node)] = DEFAULTS["host"]
+        # One that a person has set to another size stays as it is.
+        standing = {limit.name for limit in _pages(self.client.read_global_concurrency_limits)}
         for name, size in names.items():
-            try:
-                # One that a person has set to another size stays as it is.
-                self.client.read_global_concurrency_limit_by_name(name)
-            except ObjectNotFound:
+            if name not in standing:
                 wanted = GlobalConcurrencyLimitCreate(name=name, limit=size)
                 yield (
                     Change("create", "concurrency limit", name, f"{size} at a time"),
@@ -320,7 +326,9 @@ class _State:
         wanted = wanted_automations(self.configuration, ids, self._alarm_blocks())
         standing = {
             automation.name: automation
-            for automation in self.client.read_automations(limit=200)
+            for automation in _pages(
+                partial(self.client.read_automations, sort=AutomationSort.NAME_ASC)
+            )
             if automation.name.startswith(PREFIX)
         }
         for name, automation in wanted.items():
@@ -363,18 +371,18 @@ class _State:
             self.client.request("POST", "/events", json=[event])
 
     def _alarm_blocks(self) -> list[UUID]:
-        documents = self.client.read_block_documents(limit=200, include_secrets=False)
+        documents = _pages(partial(self.client.read_block_documents, include_secrets=False))
         return sorted(document.id for document in documents if document.name == ALARM_BLOCK)
 
 
-def _read_all(client: SyncPrefectClient, ours: DeploymentFilter) -> Iterator[DeploymentResponse]:
-    page, size = 0, 200
-    while True:
-        found = client.read_deployments(deployment_filter=ours, limit=size, offset=page * size)
+def _pages(read: Callable[..., list[T]]) -> Iterator[T]:
+    """Yield all there is: one answer of the server holds no more than `PAGE`."""
+    offset = 0
+    while found := read(limit=PAGE, offset=offset):
         yield from found
-        if len(found) < size:
+        if len(found) < PAGE:
             return
-        page += 1
+        offset += PAGE
 
 
 def _with_template(pool: WorkPoolCreate) -> WorkPoolCreate:
