@@ -45,7 +45,8 @@ def parse_size(text: str) -> int:
 def up(
     directory: Directory = None,
     size: Annotated[str, typer.Option(help="Size of each volume.")] = "256M",
-    groups: Annotated[int, typer.Option(min=1, max=50, help="How many resource groups.")] = 1,
+    groups: Annotated[int, typer.Option(min=1, max=500, help="How many resource groups.")] = 1,
+    volumes: Annotated[int, typer.Option(min=1, max=32, help="How many volumes each has.")] = 2,
     empty: Annotated[bool, typer.Option(help="Leave the configuration out.")] = False,
     prefect: Annotated[bool, typer.Option(help="Start a Prefect server.")] = True,
     worker: Annotated[bool, typer.Option(help="Start a worker for each work pool.")] = True,
@@ -62,6 +63,7 @@ def up(
                 where,
                 size_bytes=parse_size(size),
                 groups=groups,
+                volumes=volumes,
                 with_prefect=prefect,
                 register_profiles=not empty,
                 with_worker=worker,

@@ -77,7 +77,7 @@ class Daemon:
         """Take up the lab's state, or wire it for the first time."""
         self.keys = Keys(self.directory / "keys")
         self.plan = json.loads((self.directory / "lab.json").read_text())
-        self.groups = [wiring.Group(number + 1) for number in range(self.plan["groups"])]
+        self.groups = wiring.groups_of(self.plan)
         self.arrays = Arrays(self.directory)
         if not self.arrays.systems:
             self.arrays.wire(self.groups, self.plan["size_bytes"])

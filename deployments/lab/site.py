@@ -177,6 +177,7 @@ def up(
     *,
     size_bytes: int = DEFAULT_BYTES,
     groups: int = 1,
+    volumes: int = 2,
     with_prefect: bool = True,
     register_profiles: bool = True,
     with_worker: bool = True,
@@ -187,6 +188,7 @@ def up(
         directory: where everything of the lab goes.
         size_bytes: each volume's size, a multiple of 1 MiB (what AIX counts in).
         groups: how many resource groups.
+        volumes: how many volumes each has.
         with_prefect: start a Prefect server.
         register_profiles: write the configuration and register it with Prefect.
         with_worker: start a worker for each work pool of the Prefect server.
@@ -201,7 +203,7 @@ def up(
         raise ConfigError(
             f"the lab in {directory} is up already", hint=f"flashvault lab down --dir {directory}"
         )
-    _prepare(directory, size_bytes, groups)
+    _prepare(directory, {"size_bytes": size_bytes, "groups": groups, "volumes": volumes})
     try:
         site = _start(directory, register, with_prefect=with_prefect)
         if register_profiles and importlib.util.find_spec("deployments.lab.register"):
@@ -214,8 +216,8 @@ def up(
     return site
 
 
-def _prepare(directory: Path, size_bytes: int, groups: int) -> None:
-    plan = {"size_bytes": size_bytes, "groups": groups}
+def _prepare(directory: Path, plan: dict[str, int]) -> None:
+    size_bytes = plan["size_bytes"]
     if size_bytes <= 0 or size_bytes % MIB:
         raise ConfigError(f"a volume of {size_bytes} bytes: AIX counts in whole MiB")
     if not (directory / "lab.json").exists():
@@ -304,7 +306,7 @@ def _describe(
             for name, system in arrays.systems.items()
             for volume in system.state.volumes.values()
         ],
-        groups=[_describe_group(wiring.Group(number + 1)) for number in range(plan["groups"])],
+        groups=[_describe_group(group) for group in wiring.groups_of(plan)],
         config=str(directory / "flashvault.xml"),
         processes={row.name: row.pid for row in Register(directory).read()},
     )

@@ -9,9 +9,9 @@ carries the auxiliary volumes `Node2_1` and `Node2_2`. Further groups repeat thi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-DISKS_PER_GROUP = 7
 FIRST_HDISK = 18
 FIRST_AUXILIARY_HDISK = 4
 
@@ -32,6 +32,13 @@ class Group:
     """One resource group: its names, its volumes on both arrays, and how node1 sees them."""
 
     number: int
+    volumes: int = 2
+    """Of its volume group; the Redpaper's has two."""
+
+    @property
+    def _disks(self) -> int:
+        """How many names it has on storage1: the Redpaper leaves one out after the sources."""
+        return 3 * self.volumes + 1
 
     @property
     def resource_group(self) -> str:
@@ -62,35 +69,35 @@ class Group:
         """The major number of its volume group."""
         return 53 + self.number
 
-    def _names(self, node: int, *numbers: int) -> list[str]:
-        first = DISKS_PER_GROUP * (self.number - 1)
-        return [f"Node{node}_{first + number}" for number in numbers]
+    def _names(self, node: int, start: int) -> list[str]:
+        first = self._disks * (self.number - 1) + start
+        return [f"Node{node}_{first + number}" for number in range(self.volumes)]
 
     @property
     def sources(self) -> list[str]:
         """The volumes of the volume group."""
-        return self._names(1, 1, 2)
+        return self._names(1, 1)
 
     @property
     def targets(self) -> list[str]:
         """The FlashCopy targets of the sources, in the same order."""
-        return self._names(1, 4, 5)
+        return self._names(1, self.volumes + 2)
 
     @property
     def spares(self) -> list[str]:
         """Blank volumes to restore onto, in the same order."""
-        return self._names(1, 6, 7)
+        return self._names(1, 2 * self.volumes + 2)
 
     @property
     def auxiliaries(self) -> list[str]:
         """The sources' copies at the second site, on storage2, in the same order."""
-        return self._names(2, 1, 2)
+        return self._names(2, 1)
 
     @property
     def disks(self) -> dict[str, int]:
         """Volume on storage1 → number of its hdisk on node1."""
-        first = FIRST_HDISK + DISKS_PER_GROUP * (self.number - 1) - 1
-        shift = DISKS_PER_GROUP * (self.number - 1)
+        shift = self._disks * (self.number - 1)
+        first = FIRST_HDISK + shift - 1
         names = [*self.sources, *self.targets, *self.spares]
         return {name: first + int(name.rpartition("_")[2]) - shift for name in names}
 
@@ -99,6 +106,12 @@ class Group:
         """Auxiliary volume on storage2 → number of its hdisk on node2, unlike node1's numbers."""
         first = FIRST_AUXILIARY_HDISK + len(self.auxiliaries) * (self.number - 1)
         return {name: first + place for place, name in enumerate(self.auxiliaries)}
+
+
+def groups_of(plan: Mapping[str, int]) -> list[Group]:
+    """Return the groups of a lab from its plan, `lab.json`."""
+    volumes = plan.get("volumes", 2)  # a lab of an earlier version says nothing of them
+    return [Group(number + 1, volumes) for number in range(plan["groups"])]
 
 
 def pvid(volume: str) -> str:
