@@ -148,7 +148,7 @@ class Host:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1800,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
@@ -267,15 +267,18 @@ class Cluster:
 
 
 @contextmanager
-def cluster_of(place: Path, groups: int) -> Iterator[Cluster]:
-    """Bring a site of so many groups up, and take it down whatever happens."""
+def cluster_of(place: Path, groups: int, *words: str) -> Iterator[Cluster]:
+    """Bring a site of so many groups up, and take it down whatever happens.
+
+    `words` are further words of `flashvault lab up`.
+    """
     before = dict(os.environ)
     with ExitStack() as stack:
         stack.callback(os.environ.update, before)
         stack.callback(os.environ.clear)
         database = stack.enter_context(Postgres(place))
         broker = stack.enter_context(_redis(place))
-        site = stack.enter_context(_lab(place / "lab", groups))
+        site = stack.enter_context(_lab(place / "lab", groups, words))
         _only_cloud(Path(site.config))
         server = stack.enter_context(Server(place, database.url, broker))
         settings = env_file(
@@ -296,11 +299,11 @@ def cluster_of(place: Path, groups: int) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _lab(directory: Path, groups: int) -> Iterator[lab.Site]:
+def _lab(directory: Path, groups: int, words: Sequence[str]) -> Iterator[lab.Site]:
     command = [sys.executable, "-m", "deployments.cli", "lab"]
     sizes = ["--size", str(SIZE), "--groups", str(groups), "--no-prefect"]
     try:
-        subprocess.run([*command, "up", "--dir", str(directory), *sizes], check=True)
+        subprocess.run([*command, "up", "--dir", str(directory), *sizes, *words], check=True)
         yield lab.load_site(directory)
     finally:
         subprocess.run([*command, "down", "--dir", str(directory), "--purge"], check=True)
