@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from topology import MARKS, Cluster, Host, cluster_of, note, processes_of, wait_until
 
+from deployments.schedules import RECONCILE, RESTORE_POOL
+
 pytestmark = MARKS
 
 HEARTBEAT_S = 30
@@ -89,6 +91,9 @@ def test_a_host_that_falls_silent_is_noticed_by_its_missing_heartbeat_and_cleare
 ):
     cluster.fill(23)
     hasten(cluster, "flashvault: a run fell silent", within_s=2 * HEARTBEAT_S + 10)
+    reconcile = cluster.call("GET", f"deployments/name/reconcile/{RECONCILE}")["id"]
+    # Without its schedule: only the automation asks for a look.
+    assert cluster.api.post(f"deployments/{reconcile}/pause_deployment").is_success
     host = cluster.hosts[1]
     with host.worker():
         run = cluster.back_up(group)
@@ -98,10 +103,14 @@ def test_a_host_that_falls_silent_is_noticed_by_its_missing_heartbeat_and_cleare
             os.kill(pid, signal.SIGKILL)
     assert host.begun(), "it has left debris"
     began = time.monotonic()
-    with host.worker():
+    with host.worker(), host.worker(RESTORE_POOL):
         assert cluster.ended({group: run})[group].startswith("CRASHED: set right by reconcile")
         note(f"a dead host's run set right {time.monotonic() - began:.1f} s after it was back")
         wait_until(lambda: not host.begun(), "its debris is cleared")
+        looks = cluster.call(
+            "POST", "flow_runs/filter", json={"deployments": {"id": {"any_": [reconcile]}}}
+        )
+        assert "AUTOMATION" in {look["created_by"]["type"] for look in looks}
         again = cluster.back_up(group)
         assert cluster.ended({group: again}) == {group: "COMPLETED"}
     cluster.require_identical(tmp_path, [group])
