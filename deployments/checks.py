@@ -5,18 +5,21 @@ Reads only. Each check stands alone, so that one dead machine does not hide what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from blocks.errors import FlashvaultError
+from blocks.policy.replication import judge
 from blocks.profile.model import BackupProfile, Configuration, Method
-from blocks.svc.replication import RemoteGroup
 from tasks import open as opened
 from tasks.owner import find_owner
 from tasks.preflight import Seen, check_pairs, read_pairs, targets_of
+from tasks.remote_look import ask_both
+from tasks.remote_memory import recall
+from tasks.remote_setup import examine
 
 SIDE_BY_SIDE = 8
 
@@ -115,11 +118,21 @@ def _cloud(wanted: Configuration, profile: BackupProfile) -> Found:
 
 
 def _remote(wanted: Configuration, profile: BackupProfile) -> Found:
-    with opened.array(wanted, profile.storage_names[0]) as client:
-        health = RemoteGroup(client, profile.replicated_resources).health()
-    if health.troubles:
-        return "warning", "; ".join(health.troubles), f"flashvault sync {profile.name}"
-    return "ok", f"{health.group.name} is {health.state}", ""
+    poll = ask_both(wanted, profile)
+    found = examine(wanted, profile, poll)
+    health = judge(poll.views, recall(profile.name), poll.at, problems=poll.problems)
+    said = [*found.faults, *(note for note in health.notes if not _is_in(note, found.faults))]
+    hint = f"flashvault sync {profile.name}"
+    if not poll.views or found.faults:
+        return "wrong", "; ".join([*said, health.why]), hint
+    if poll.problems or not health.is_healthy or found.remark:
+        return "warning", "; ".join(filter(None, [*said, health.why, found.remark])), hint
+    return "ok", f"{profile.replicated_resources}: {health.why}", ""
+
+
+def _is_in(note: str, faults: Sequence[str]) -> bool:
+    """Say whether a fault says what a note of the poll says too."""
+    return any(note.partition(": ")[2] in fault for fault in faults)
 
 
 def _prefect(wanted: Configuration) -> Found:

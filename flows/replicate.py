@@ -20,8 +20,9 @@ from flows.approval import approve_move
 from flows.endings import Ending, ended, skipped
 from tasks.move_report import move_document, move_markdown
 from tasks.open import configuration as load_configuration
-from tasks.remote_look import Poll, check, look
+from tasks.remote_look import Poll, look
 from tasks.remote_memory import recall, remember
+from tasks.remote_setup import check
 from tasks.replication import (
     health_document,
     is_check_due,

@@ -29,8 +29,9 @@ from tasks import reports
 from tasks.lag_chart import as_image, lag_chart
 from tasks.notify import Severity, notify
 from tasks.progress import published
-from tasks.remote_look import Checked, Poll
+from tasks.remote_look import Poll
 from tasks.remote_memory import Sample, append_history
+from tasks.remote_setup import Checked
 from tasks.steps import run_log
 
 CHECK_EVERY = timedelta(hours=1)

@@ -25,8 +25,9 @@ from blocks.svc.replication import RemoteGroup
 from tasks.divergence import Difference, measure, sides_or_refuse
 from tasks.open import array, host
 from tasks.owner import members
-from tasks.remote_look import Poll, look, newest_cloud_point
+from tasks.remote_look import Poll, look
 from tasks.remote_memory import recall, recall_parting, remember_parting
+from tasks.remote_setup import newest_cloud_point
 from tasks.run import Run
 from tasks.sites import activity
 from tasks.steps import run_log, step

@@ -101,7 +101,10 @@ def observe(client: SvcClient, name: str, now: datetime) -> RemoteView:
         SvcObjectMissing: the array has no such group, or has no part in it.
     """
     system = client.lssystem()
-    group = client.lsrcconsistgrp(name)
+    try:
+        group = client.lsrcconsistgrp(name)
+    except SvcObjectMissing as error:
+        raise _something_else(client, name, error) from error
     if system.id == group.master_system_id:
         side, partner = Side.MASTER, group.aux_system_id
     elif system.id == group.aux_system_id:
@@ -127,6 +130,20 @@ def observe(client: SvcClient, name: str, now: datetime) -> RemoteView:
         partnership=CONNECTED if partner == system.id else known.get(partner, ""),
         frozen_at=_in_utc(client, group, now),
         sizes=sizes,
+    )
+
+
+def _something_else(client: SvcClient, name: str, error: SvcObjectMissing) -> SvcObjectMissing:
+    """Say what a name is that is no remote-copy group, as far as the array knows it at all."""
+    if any(each.name == name for each in client.lsfcconsistgrp()):
+        what, hint = "a FlashCopy consistency group", "See lsrcconsistgrp for those there are."
+    elif any(each.name == name for each in client.lsrcrelationship()):
+        what = "a relationship that stands alone"
+        hint = f"Make a group (mkrcconsistgrp), and chrcrelationship -consistgrp … {name}."
+    else:
+        return error
+    return SvcObjectMissing(
+        f"{name} is {what}, not a remote-copy consistency group", code=error.code, hint=hint
     )
 
 
