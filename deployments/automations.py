@@ -2,7 +2,8 @@
 
 The overdue alarm is a dead man's switch on the server: every restore point winds it up again
 (event `flashvault.backup.completed`), and so does `flashvault apply` when it makes the switch
-(`flashvault.policy.armed`), or a group that never completed a backup would never be noticed.
+(`flashvault.policy.armed`), or a group that never completed a backup would never be noticed. Drills
+have a switch of their own, where DRILL_FREQUENCY asks for them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from prefect.events.actions import ActionTypes, DoNothing, RunDeployment, SendNo
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from blocks.policy.drilling import drill_window
 from blocks.policy.overview import overdue_window
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.units import format_duration, slug
@@ -23,6 +25,8 @@ from deployments.schedules import ALARM, RECONCILE, sites
 
 ARMED = "flashvault.policy.armed"
 COMPLETED = "flashvault.backup.completed"
+DRILL_ARMED = "flashvault.policy.drill-armed"
+DRILLED = "flashvault.drill.completed"
 PREFIX = "flashvault: "
 HEARTBEAT_LOST = timedelta(minutes=10)
 """Three times Prefect's heartbeat, and a little: it reports false alarms, so the answer is a look
@@ -46,11 +50,13 @@ def wanted_automations(
         deployments: the ids of deployments by name; those not there get no automation.
         alarm_blocks: Prefect notification blocks that are told of alarms.
     """
-    found = [
-        _overdue(profile, deployments, alarm_blocks)
-        for profile in configuration.profiles
-        if profile.method == Method.CLOUD and profile.enabled
-    ]
+    clouds = [profile for profile in configuration.profiles if profile.method == Method.CLOUD]
+    found = [_overdue(profile, deployments, alarm_blocks) for profile in clouds if profile.enabled]
+    found.extend(
+        _drill_overdue(profile, window, deployments, alarm_blocks)
+        for profile in clouds
+        if (window := drill_window(profile)) is not None
+    )
     found.extend(_failed(alarm_blocks))
     # One for each site: only a backup host knows what is left on it, and died on it.
     names = [RECONCILE, *(f"{RECONCILE}-{site}" for site in sites(configuration))]
@@ -69,29 +75,82 @@ def _overdue(
         f"Resource group {profile.name} has had no new restore point for {long}. "
         f"Look at `flashvault query runs RG_NAME={profile.name}`, and whether the worker is alive."
     )
+    told = {"detail": f"no restore point for {long}"}
+    answers = _answers(profile, subject, body, told, deployments, alarm_blocks)
+    description = f"No restore point of {profile.name} for {long}."
+    return _dead_man(profile, "overdue", description, within, ARMED, COMPLETED, answers)
+
+
+def _drill_overdue(
+    profile: BackupProfile,
+    within: timedelta,
+    deployments: Deployments,
+    alarm_blocks: Sequence[UUID],
+) -> AutomationCore:
+    long = format_duration(within.total_seconds())
+    subject = f"Drill of {profile.name} is overdue"
+    body = (
+        f"No restore of resource group {profile.name} was proven by a drill for {long}. "
+        f"Look at `flashvault status {profile.name}`, then run `flashvault drill {profile.name}`."
+    )
+    told = {"detail": f"no drill has passed for {long}", "event": "drill_overdue"}
+    answers = _answers(profile, subject, body, told, deployments, alarm_blocks)
+    description = f"No drill of {profile.name} passed for {long}."
+    return _dead_man(profile, "drill overdue", description, within, DRILL_ARMED, DRILLED, answers)
+
+
+def _answers(
+    profile: BackupProfile,
+    subject: str,
+    body: str,
+    told: dict[str, Any],
+    deployments: Deployments,
+    alarm_blocks: Sequence[UUID],
+) -> list[ActionTypes]:
+    """Return whom an alarm is told: every notification block, and NOTIFY_METHOD on a worker."""
     actions: list[ActionTypes] = [_tell(block, subject, body) for block in alarm_blocks]
     if profile.notify_method and ALARM in deployments:
-        actions.append(
-            RunDeployment(
-                deployment_id=deployments[ALARM],
-                parameters={"group": profile.name, "detail": f"no restore point for {long}"},
-            )
-        )
+        parameters = {"group": profile.name, **told}
+        actions.append(RunDeployment(deployment_id=deployments[ALARM], parameters=parameters))
+    return actions or [DoNothing()]
+
+
+def _dead_man(
+    profile: BackupProfile,
+    what: str,
+    description: str,
+    within: timedelta,
+    armed: str,
+    expected: str,
+    answers: list[ActionTypes],
+) -> AutomationCore:
+    """Return a switch that goes off when the expected event does not come again in time.
+
+    `armed` is sent when the switch is made (`deployments.register`): one for each kind of switch,
+    so that making one does not give another one more time.
+    """
     return AutomationCore(
-        name=f"{PREFIX}{profile.name} overdue",
-        description=f"No restore point of {profile.name} for {long}.",
+        name=f"{PREFIX}{profile.name} {what}",
+        description=description,
         tags=["flashvault", f"group:{profile.name}"],
         trigger=EventTrigger(
             match=ResourceSpecification({"prefect.resource.id": resource_of(profile.name)}),
-            after={ARMED, COMPLETED},
-            expect={COMPLETED},
+            after={armed, expected},
+            expect={expected},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=within,
         ),
-        actions=actions or [DoNothing()],
+        actions=answers,
     )
+
+
+def armed_by(automation: AutomationCore) -> list[str]:
+    """Return the events that wind a switch up when it is made; none if it is no switch."""
+    trigger = automation.trigger
+    after = trigger.after if isinstance(trigger, EventTrigger) else set()
+    return sorted(after & {ARMED, DRILL_ARMED})
 
 
 def _failed(alarm_blocks: Sequence[UUID]) -> list[AutomationCore]:

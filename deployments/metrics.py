@@ -131,8 +131,8 @@ PER_GROUP: tuple[tuple[str, str, Callable[[Overview], float | None]], ...] = (
     ),
     (
         "flashvault_last_drill_timestamp_seconds",
-        "When a restore of the group was last proven by a drill of this machine.",
-        lambda row: row.drill.at.timestamp() if row.drill else None,
+        "When a restore of the group was last proven by a drill.",
+        lambda row: row.drill.ended_at.timestamp() if row.drill else None,
     ),
     (
         "flashvault_last_drill_duration_seconds",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
@@ -37,7 +38,7 @@ from blocks.profile.document import parse_document, print_document
 from blocks.profile.model import BackupProfile, Configuration, Method, Platform
 from blocks.profile.parcel import pack, unpack
 from deployments import credentials
-from deployments.automations import ARMED, PREFIX, resource_of, wanted_automations
+from deployments.automations import PREFIX, armed_by, resource_of, wanted_automations
 from deployments.drift import JOB, canonical, differences, flow_of, schedule_of, schema_of
 from deployments.schedules import (
     POOL,
@@ -72,6 +73,8 @@ class Change:
     name: str
     detail: str = ""
 
+
+T = TypeVar("T")
 
 Step = tuple[Change, Callable[[], Any]]
 
@@ -357,10 +360,10 @@ class _State:
         else:
             self.client.update_automation(standing, automation)
         groups = [tag.removeprefix("group:") for tag in automation.tags if tag.startswith("group:")]
-        for group in groups:
+        for group, armed in product(groups, armed_by(automation)):
             event = {
                 "occurred": datetime.now(UTC).isoformat(),
-                "event": ARMED,
+                "event": armed,
                 "resource": {
                     "prefect.resource.id": resource_of(group),
                     "prefect.resource.name": group,

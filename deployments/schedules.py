@@ -172,8 +172,9 @@ def _cloud(profile: BackupProfile) -> list[Wanted]:
             profile,
             "drill",
             "flows.drill.drill",
-            f"Proves a restore of {name} on scratch disks; run it by hand or give it a schedule.",
+            f"Proves a restore of {name} on scratch disks, {_drilled(profile)}.",
             group,
+            _drill_ticks(profile),
         ),
     ]
     if incremental is not None:
@@ -280,6 +281,19 @@ def _verify_ticks(profile: BackupProfile) -> tuple[Tick, ...]:
 def _all_of_it(profile: BackupProfile) -> str:
     days = profile.verify_days
     return f"every frame within {days} days" if days else "no frames (VERIFY_DAYS=0)"
+
+
+def _drill_ticks(profile: BackupProfile) -> tuple[Tick, ...]:
+    """Return when a drill is looked at: daily, and skipped unless DRILL_FREQUENCY is over."""
+    if profile.drill_frequency is None:
+        return ()
+    daily = _daily("drill", profile, after=timedelta(hours=12))
+    return (replace(daily, parameters={"scheduled": True}),)
+
+
+def _drilled(profile: BackupProfile) -> str:
+    frequency = profile.drill_frequency
+    return "by hand" if frequency is None else f"every {frequency.days} days or by hand"
 
 
 def _daily(slug: str, profile: BackupProfile, after: timedelta = timedelta()) -> Tick:

@@ -28,6 +28,7 @@ SIGNS = {
     State.OK: "🟢",
     State.UNSCHEDULED: "⚪",
     State.DISABLED: "⚪",
+    State.UNPROVEN: "🔴",
     State.NEVER: "🔴",
     State.OVERDUE: "🔴",
     State.REMOTE: "🔴",

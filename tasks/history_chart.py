@@ -5,9 +5,9 @@ No background of its own and mid tones only, so that it is legible on the UI's l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import escape
 from itertools import pairwise
 
@@ -43,27 +43,44 @@ def history_chart(points: Sequence[Kept], limit: timedelta | None = None) -> str
     points = points[-MOST:]
     if len(points) < 2:
         return ""
-    panels = panels_of(points, limit)
+    colours = [FULL if point.kind is Kind.FULL else INCREMENTAL for point in points]
+    legend = {"full": FULL, "incremental": INCREMENTAL}
+    return bar_charts(panels_of(points, limit), [p.taken_at for p in points], colours, legend)
+
+
+def bar_charts(
+    panels: Sequence[Panel],
+    moments: Sequence[datetime],
+    colours: Sequence[str],
+    legend: Mapping[str, str],
+) -> str:
+    """Return panels of bars over the same time, one below the other, as SVG.
+
+    Args:
+        panels: each has a value for every moment.
+        moments: of the bars, oldest first, at least two.
+        colours: of the bars.
+        legend: name → colour.
+    """
     height = TOP + len(panels) * (PANEL + GAP) + BOTTOM
-    first, last = points[0].taken_at.timestamp(), points[-1].taken_at.timestamp()
+    first, last = moments[0].timestamp(), moments[-1].timestamp()
     span = max(last - first, 1.0)
-    bar = max(1.0, min(8.0, (WIDTH - LEFT - RIGHT) / len(points) * 0.6))
+    bar = max(1.0, min(8.0, (WIDTH - LEFT - RIGHT) / len(moments) * 0.6))
     xs = [
-        LEFT + bar / 2 + (p.taken_at.timestamp() - first) / span * (WIDTH - LEFT - RIGHT - bar)
-        for p in points
+        LEFT + bar / 2 + (at.timestamp() - first) / span * (WIDTH - LEFT - RIGHT - bar)
+        for at in moments
     ]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
         f' width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="12"'
         f' fill="{INK}">',
-        *_legend(),
+        *_legend(legend),
     ]
     for number, panel in enumerate(panels):
-        parts += _panel(panel, points, xs, bar, TOP + number * (PANEL + GAP))
-    for x, anchor, point in ((LEFT, "start", points[0]), (WIDTH - RIGHT, "end", points[-1])):
+        parts += _panel(panel, colours, xs, bar, TOP + number * (PANEL + GAP))
+    for x, anchor, at in ((LEFT, "start", moments[0]), (WIDTH - RIGHT, "end", moments[-1])):
         parts.append(
-            f'<text x="{x}" y="{height - 10}" text-anchor="{anchor}">'
-            f"{point.taken_at:%Y-%m-%d %H:%M} UTC</text>"
+            f'<text x="{x}" y="{height - 10}" text-anchor="{anchor}">{at:%Y-%m-%d %H:%M} UTC</text>'
         )
     return "".join([*parts, "</svg>"])
 
@@ -104,7 +121,7 @@ def _change_rates(points: Sequence[Kept]) -> list[float | None]:
 
 
 def _panel(
-    panel: Panel, points: Sequence[Kept], xs: Sequence[float], bar: float, top: float
+    panel: Panel, colours: Sequence[str], xs: Sequence[float], bar: float, top: float
 ) -> list[str]:
     known = [value for value in panel.values if value is not None]
     highest = max(*known, panel.limit, 0.0) if known else 0.0
@@ -123,11 +140,10 @@ def _panel(
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
             f"{escape(panel.show(highest * share))}</text>"
         )
-    for point, x, value in zip(points, xs, panel.values, strict=True):
+    for colour, x, value in zip(colours, xs, panel.values, strict=True):
         if value is None:
             continue
         tall = max(value * scale, 1.0)
-        colour = FULL if point.kind is Kind.FULL else INCREMENTAL
         parts.append(
             f'<rect x="{x - bar / 2:.1f}" y="{floor - tall:.1f}" width="{bar:.1f}"'
             f' height="{tall:.1f}" fill="{colour}"/>'
@@ -143,9 +159,12 @@ def _panel(
     return parts
 
 
-def _legend() -> list[str]:
-    return [
-        f'<rect x="{x}" y="5" width="10" height="10" fill="{colour}"/>'
-        f'<text x="{x + 14}" y="14">{name}</text>'
-        for x, name, colour in ((LEFT, "full", FULL), (LEFT + 52, "incremental", INCREMENTAL))
-    ]
+def _legend(legend: Mapping[str, str]) -> list[str]:
+    parts, x = [], LEFT
+    for name, colour in legend.items():
+        parts.append(
+            f'<rect x="{x}" y="5" width="10" height="10" fill="{colour}"/>'
+            f'<text x="{x + 14}" y="14">{name}</text>'
+        )
+        x += 24 + 7 * len(name)
+    return parts

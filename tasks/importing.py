@@ -30,6 +30,11 @@ class Imported:
     """Why the node would not; the bytes are on the disks and proven all the same."""
 
 
+def name_beside(volume_group: str) -> str:
+    """Return the name of a copy of a volume group beside its original; AIX allows 15 characters."""
+    return f"{volume_group[:14]}r"
+
+
 @step(name="import-{asked.group}")
 def import_restored(
     run: Run,
@@ -119,7 +124,7 @@ def _import(
     if importing == "auto":
         how = "recreate" if beside else "import"
     if how == "recreate":
-        new_name = f"{name}r"[:15]
+        new_name = name_beside(name)
         before(node, new_name)
         node.recreate_group(new_name, onto)
     else:

@@ -6,7 +6,6 @@ never the others theirs.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,17 +15,17 @@ from typing import Any
 from blocks.catalog import shelf
 from blocks.catalog.claims import read_intents
 from blocks.catalog.document import each
+from blocks.catalog.drills import Drill, read_drills
 from blocks.catalog.marks import read_damage
 from blocks.catalog.owner import is_alive
 from blocks.catalog.readings import proven_since, read_readings
 from blocks.errors import FlashvaultError
-from blocks.policy.overview import Drill, Overview, Remote, State, overview, remote_overview, unread
+from blocks.policy.overview import Overview, Remote, State, overview, remote_overview, unread
 from blocks.policy.replication import Condition
 from blocks.policy.rolling import Coverage, coverage
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.store.base import Store
-from blocks.units import format_duration, format_size, slug
-from tasks.journal import state_directory
+from blocks.units import format_duration, format_size
 from tasks.open import store as open_registered
 from tasks.remote_memory import recall
 
@@ -35,6 +34,9 @@ SIDE_BY_SIDE = 8
 
 STALE = timedelta(minutes=30)
 """Remote copies are looked at every five minutes (`deployments.schedules.SYNC_EVERY`)."""
+
+SHOWN_DRILLS = 30
+"""Drills in the document of a group, the newest; the artifact of the drills draws all."""
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +118,7 @@ def _read(
         found = shelf.read_shelf(store, group)
         running = _running(store, group)
         covered = _coverage(store, group, found, profile, now)
+        drilled = read_drills(store, group)
     except FlashvaultError as error:
         log.warning("%s cannot be read: %s", group, error)
         return unread(group, profile, str(error))
@@ -126,7 +129,7 @@ def _read(
         now,
         running=running,
         remote=remote,
-        drill=last_drill(group),
+        drills=drilled,
         coverage=covered,
     )
 
@@ -162,30 +165,6 @@ def _remote(group: str) -> Remote | None:
         is_well=memory.condition is Condition.IN_SYNC and not memory.is_breach_told,
         recovery_point=memory.recovery_point,
     )
-
-
-def last_drill(group: str) -> Drill | None:
-    """Return the last drill of a group on this machine."""
-    found = drills(group)
-    return found[-1] if found else None
-
-
-def drills(group: str) -> Sequence[Drill]:
-    """Return the drills of a group on this machine, oldest first; damaged lines are left out."""
-    try:
-        text = (state_directory() / "drills" / f"{slug(group)}.jsonl").read_text()
-    except OSError:
-        return ()
-    found = []
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-            found.append(
-                Drill(datetime.fromisoformat(row["at"]), row["restore_point"], float(row["rto_s"]))
-            )
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
 
 
 def document(row: Overview) -> dict[str, Any]:
@@ -230,13 +209,21 @@ def document(row: Overview) -> dict[str, Any]:
         else None,
         "joint_recovery_point": _moment(row.joint_recovery_point),
         "newest_of_both": _newest(row) or None,
-        "drill": {
-            "at": _moment(row.drill.at),
-            "restore_point": row.drill.restore_point,
-            "rto_s": row.drill.rto_s,
-        }
-        if row.drill
-        else None,
+        "drill": _drill(row.drill),
+        "drills": [_drill(drilled) for drilled in row.drills.entries[-SHOWN_DRILLS:]],
+    }
+
+
+def _drill(drill: Drill | None) -> dict[str, Any] | None:
+    if drill is None:
+        return None
+    return {
+        "at": _moment(drill.ended_at),
+        "restore_point": drill.restore_point or None,
+        "rto_s": drill.rto_s if drill.has_passed else None,
+        "passed": drill.has_passed,
+        "fault": drill.fault or None,
+        "host": drill.host,
     }
 
 
@@ -284,9 +271,9 @@ def cells(row: Overview) -> dict[str, str]:
     if row.coverage is not None and row.coverage.oldest_at is not None:
         said = "yes, " if row.coverage.is_complete else f"no ({row.coverage.late} late), "
         cells["verified"] = f"{said * bool(row.coverage.within_days)}{row.coverage.oldest_at:%m-%d}"
-    if row.drill is not None:
-        took = format_duration(row.drill.rto_s)
-        cells["last drill"] = f"{row.drill.at:%Y-%m-%d}, {took}"
+    if (last := row.drills.last) is not None:
+        took = format_duration(last.rto_s) if last.has_passed else "failed"
+        cells["last drill"] = f"{last.ended_at.astimezone(UTC):%Y-%m-%d}, {took}"
     return cells
 
 

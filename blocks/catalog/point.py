@@ -114,7 +114,9 @@ class RestorePoint(_Document):
         return sum(volume.stored_bytes for volume in self.volumes)
 
 
-CONTROL_FOLDERS = frozenset({"points", "claims", "marks", "keys", "keyring", "probe", "readings"})
+CONTROL_FOLDERS = frozenset(
+    {"points", "claims", "marks", "keys", "keyring", "probe", "readings", "drills"}
+)
 """First folders of a bucket that hold the tool's own records, so no group can have such a name."""
 
 

@@ -7,12 +7,14 @@ group is protected as its profile asks (`State`), then what stands behind that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from blocks.catalog.drills import Drill, Drills
 from blocks.catalog.point import Kind, PointId
 from blocks.catalog.shelf import Shelf, ShelvedPoint
+from blocks.policy.drilling import drill_fault
 from blocks.policy.mode import CLOCK_SLACK
 from blocks.policy.replication import joint_recovery_point
 from blocks.policy.rolling import Coverage
@@ -36,6 +38,8 @@ class State(StrEnum):
     UNSCHEDULED = "no profile"
     """There are restore points, and no profile asks for more."""
     DISABLED = "disabled"
+    UNPROVEN = "unproven"
+    """Backed up in time, but the last drill failed, or none has passed within DRILL_FREQUENCY."""
     NEVER = "never backed up"
     OVERDUE = "overdue"
     REMOTE = "remote impaired"
@@ -58,15 +62,6 @@ class Remote:
     is_well: bool
     recovery_point: datetime | None = None
     """What the second site surely holds, by the last look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drill:
-    """The last proven restore onto disks nobody needs."""
-
-    at: datetime
-    restore_point: str
-    rto_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +98,14 @@ class Overview:
     overdue_at: datetime | None = None
     running: str = ""
     remote: Remote | None = None
-    drill: Drill | None = None
+    drills: Drills = field(default_factory=Drills)
     coverage: Coverage | None = None
     """How far everything was read back; None when that is not known."""
+
+    @property
+    def drill(self) -> Drill | None:
+        """The last drill that passed."""
+        return self.drills.last_passed
 
     @property
     def joint_recovery_point(self) -> datetime | None:
@@ -145,7 +145,7 @@ def overview(
     *,
     running: str = "",
     remote: Remote | None = None,
-    drill: Drill | None = None,
+    drills: Drills | None = None,
     coverage: Coverage | None = None,
 ) -> Overview:
     """Judge a group by its restore points.
@@ -157,7 +157,7 @@ def overview(
         now: aware.
         running: who writes into the group just now, in words; empty if nobody.
         remote: what is remembered of its remote copy.
-        drill: its last drill.
+        drills: what its drills were; None as if there were none.
         coverage: how far everything was read back.
     """
     kept = [_kept(entry) for entry in shelf.points if entry.trashed_at is None]
@@ -166,6 +166,11 @@ def overview(
     believed = [entry for entry in good if entry.effective_at <= now + CLOCK_SLACK]
     last = believed[-1] if believed else None
     state, why, due, overdue_at = _judged(profile, believed, now)
+    drills = drills or Drills()
+    if profile is not None and state is State.OK:
+        oldest = min((entry.committed_at for entry in believed), default=None)
+        if why := drill_fault(profile, drills, oldest, now):
+            state = State.UNPROVEN
     faults = []
     if damaged := len(kept) - len(good):
         faults.append(f"{damaged} damaged")
@@ -189,7 +194,7 @@ def overview(
         overdue_at=overdue_at,
         running=running,
         remote=remote,
-        drill=drill,
+        drills=drills,
         coverage=coverage,
     )
 

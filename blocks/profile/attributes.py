@@ -64,6 +64,24 @@ def read_name(text: str) -> str:
     return text
 
 
+def _read_targets(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        disk, equals, target = (piece.strip() for piece in part.partition("="))
+        if not equals or not disk or not target or any(c.isspace() for c in disk + target):
+            raise ValueError(f"'{part}' is not DISK=TARGET (such as hdisk18=hdisk30)")
+        pairs.append((disk, target))
+    for word in ("disk", "target"):
+        names = [pair[word == "target"] for pair in pairs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"'{min(twice)}' is named twice as a {word}")
+    return tuple(pairs)
+
+
+def _print_targets(pairs: tuple[tuple[str, str], ...]) -> str:
+    return ",".join(f"{disk}={target}" for disk, target in pairs)
+
+
 def _read_addresses(text: str) -> tuple[str, ...]:
     addresses = tuple(part.strip() for part in text.split(",") if part.strip())
     for address in addresses:
@@ -261,6 +279,8 @@ def _text(show: Callable[[Any], str]) -> PlainSerializer:
 Name = Annotated[str, _text_only(read_name)]
 NameIfAny = Annotated[str, _text_only(lambda text: read_name(text) if text else "")]
 Names = Annotated[tuple[str, ...], _text_only(_read_names), _text(",".join)]
+Targets = Annotated[tuple[tuple[str, str], ...], _text_only(_read_targets), _text(_print_targets)]
+"""Pairs of a disk of the group and what a drill restores it onto."""
 Addresses = Annotated[tuple[str, ...], _text_only(_read_addresses), _text(",".join)]
 BucketName = Annotated[str, _text_only(_read_bucket)]
 Flag = Annotated[bool, _text_only(_read_flag), _text(lambda on: "yes" if on else "no")]

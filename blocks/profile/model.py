@@ -27,6 +27,7 @@ from blocks.units import KIB, MIB
 RESERVED_GROUPS = frozenset(
     {
         *("points", "claims", "journal", "maps", "keys", "keyring", "marks", "probe", "readings"),
+        "drills",
         "README.txt",
     }
 )
@@ -186,6 +187,12 @@ class BackupProfile(Configured):
     object_lock_days: kinds.DayCount = Field(default=0, alias="OBJECT_LOCK_DAYS")
     compaction: kinds.Compaction = Field(default=None, alias="COMPACTION")
     verify_days: kinds.DayCount = Field(default=30, alias="VERIFY_DAYS")
+    drill_frequency: kinds.Days | None = Field(default=None, alias="DRILL_FREQUENCY")
+    drill_targets: kinds.Targets = Field(default=(), alias="DRILL_TARGETS")
+    drill_directory: kinds.Directory | None = Field(default=None, alias="DRILL_DIRECTORY")
+    drill_probe: kinds.Command | None = Field(default=None, alias="DRILL_PROBE")
+    drill_fsck: kinds.Flag = Field(default=False, alias="DRILL_FSCK")
+    drill_mount: kinds.Flag = Field(default=False, alias="DRILL_MOUNT")
     bandwidth_limit: BandwidthText | None = Field(default=None, alias="BANDWIDTH_LIMIT")
     rpo: kinds.Duration | None = Field(default=None, alias="RPO")
     pre_freeze: kinds.Command | None = Field(default=None, alias="PRE_FREEZE")
@@ -253,8 +260,17 @@ def _cloud_rules(values: Mapping[str, Any]) -> Iterator[Fault]:
     extent = values.get("extent_bytes")
     if extent is not None and (not 64 * KIB <= extent <= 4 * MIB or extent & (extent - 1)):
         yield "EXTENT_SIZE", "must be a power of two from 64KiB to 4MiB"
+    yield from _drill_rules(values)
     if values.get("post_thaw") and values.get("pre_freeze", "") is None:
         yield "POST_THAW", "undoes PRE_FREEZE, which is not given"
+
+
+def _drill_rules(values: Mapping[str, Any]) -> Iterator[Fault]:
+    drilled = values.get("drill_frequency")
+    if drilled is not None and drilled % timedelta(days=1):
+        yield "DRILL_FREQUENCY", "must be whole days"
+    if values.get("drill_targets") and values.get("drill_directory") is not None:
+        yield "DRILL_DIRECTORY", "is for scratch files, and DRILL_TARGETS names disks"
 
 
 _CLOUD_ONLY = (
@@ -275,6 +291,12 @@ _CLOUD_ONLY = (
     "OBJECT_LOCK_DAYS",
     "COMPACTION",
     "VERIFY_DAYS",
+    "DRILL_FREQUENCY",
+    "DRILL_TARGETS",
+    "DRILL_DIRECTORY",
+    "DRILL_PROBE",
+    "DRILL_FSCK",
+    "DRILL_MOUNT",
     "BANDWIDTH_LIMIT",
     "CAPTURE_WORKERS",
     "PRE_FREEZE",

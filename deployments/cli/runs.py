@@ -267,7 +267,12 @@ def drill(
     """Prove a restore on disks nobody needs, record how long it took, and tear it down.
 
     The probe is run with FLASHVAULT_DISKS (`hdisk18=/path …`), FLASHVAULT_VOLUME_GROUPS and
-    FLASHVAULT_GROUP; the drill fails if it does not end with 0.
+    FLASHVAULT_GROUP; the drill fails if it does not end with 0. What is not said is taken from the
+    profile's DRILL_TARGETS, DRILL_DIRECTORY, DRILL_PROBE, DRILL_FSCK and DRILL_MOUNT; with
+    DRILL_FREQUENCY a worker drills by itself, and `flashvault status` says if one failed.
+
+    Production disks are refused: volumes of the point, disks the array copies to or from, and disks
+    in a volume group that no drill made.
 
     Examples:
       flashvault drill RG1

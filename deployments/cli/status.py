@@ -28,6 +28,7 @@ COLOURS = {
     "ok": "green",
     "no profile": "dim",
     "disabled": "dim",
+    "unproven": "bold red",
     "never backed up": "bold red",
     "overdue": "bold red",
     "remote impaired": "bold red",
@@ -226,6 +227,8 @@ def _style(row: Overview, name: str) -> str:
         return COLOURS[str(row.state)]
     if name == "age" and row.is_overdue:
         return "red"
+    if name == "last drill" and row.drills.last:
+        return "" if row.drills.last.has_passed else "red"
     if name == "remote" and row.remote:
         return "green" if row.remote.is_well else "red"
     if name == "now":

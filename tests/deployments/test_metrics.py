@@ -13,8 +13,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from blocks.catalog.drills import Drill, Drills
 from blocks.catalog.point import Kind, PointId
-from blocks.policy.overview import Drill, Kept, Overview, Remote, State
+from blocks.policy.overview import Kept, Overview, Remote, State
 from deployments import metrics
 from deployments.cli import status
 
@@ -32,7 +33,7 @@ def row(group: str = "RG1", state: State = State.OK, **more) -> Overview:
 ROWS = [
     row(
         remote=Remote("in sync", NOW, NOW, is_well=True),
-        drill=Drill(NOW, "01X", 90.0),
+        drills=Drills((Drill(run_id="01X", began_at=NOW, ended_at=NOW, rto_s=90.0),)),
         next_due=NOW + timedelta(hours=3),
     ),
     Overview("RG2", State.NEVER, bucket="b"),

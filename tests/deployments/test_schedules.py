@@ -118,3 +118,17 @@ def test_shares_have_a_pool_of_their_own_or_backups_would_wait_for_themselves():
     assert "RG1-capture" not in {
         item.name for item in wanted_deployments(Configuration(profiles=(profile(),)))
     }
+
+
+def test_a_drill_is_looked_at_daily_where_the_profile_asks_for_drills():
+    asked = profile(drill_frequency=timedelta(days=30))
+    made = {item.name: item for item in wanted_deployments(Configuration(profiles=(asked,)))}
+    (tick,) = made["RG1-drill"].ticks
+    assert (tick.cron, tick.zone) == ("30 5 * * *", "Europe/Berlin")
+    assert tick.parameters == {"scheduled": True}
+    assert made["RG1-drill"].parameters == {"group": "RG1"}, "a person's drill is made at once"
+
+
+def test_without_drill_frequency_no_drill_is_scheduled():
+    made = {item.name: item for item in wanted_deployments(Configuration(profiles=(profile(),)))}
+    assert made["RG1-drill"].ticks == ()

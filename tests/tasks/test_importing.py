@@ -8,7 +8,7 @@ from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
 from blocks.errors import HostError
 from blocks.host.base import Disk
 from blocks.policy.recovery import Candidate, plan_restore
-from tasks.importing import _groups, _import, _tried
+from tasks.importing import _groups, _import, _tried, name_beside
 
 SIZE = 1 << 20
 NOON = datetime(2026, 11, 1, tzinfo=UTC)
@@ -128,3 +128,9 @@ def test_what_the_node_will_not_import_is_reported_and_the_restore_stands():
 def test_an_import_asked_for_by_name_must_succeed():
     with pytest.raises(HostError):
         tried("recreate")
+
+
+@pytest.mark.parametrize("name", ["VG1", "vg_of_12345678", "vg_of_123456789"])
+def test_beside_its_original_a_group_never_gets_the_originals_name(name):
+    assert name_beside(name) != name
+    assert len(name_beside(name)) <= 15

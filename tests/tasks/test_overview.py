@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from ulid import ULID
 
+from blocks.catalog.drills import Drill, write_drill
 from blocks.catalog.point import Kind
 from blocks.errors import ConfigError, StoreUnavailable
 from blocks.policy.overview import Kept, State
@@ -47,13 +48,17 @@ def remote(name: str) -> BackupProfile:
     )
 
 
-def open_store(_wanted: Configuration, name: str) -> MemoryStore:
-    if name == "away":
-        raise StoreUnavailable("no answer")
+@pytest.fixture
+def here() -> MemoryStore:
     return MemoryStore()
 
 
-def rows(*profiles: BackupProfile, group: str = ""):
+def rows(*profiles: BackupProfile, group: str = "", here: MemoryStore | None = None):
+    def open_store(_wanted: Configuration, name: str) -> MemoryStore:
+        if name == "away":
+            raise StoreUnavailable("no answer")
+        return here or MemoryStore()
+
     wanted = Configuration(profiles=profiles)
     found = gather(wanted, NOW, group=group, open_store=open_store)
     return {row.group: row for row in found}
@@ -66,13 +71,13 @@ def test_a_bucket_that_is_away_hides_only_its_own_groups():
     assert found["RG2"].state is State.NEVER
 
 
-def test_a_group_with_both_methods_is_one_row_with_both(state):
+def test_a_group_with_both_methods_is_one_row_with_both(here):
     at = NOW - timedelta(minutes=2)
     remember("RG1", Memory(at=at, condition=Condition.IN_SYNC, since=at))
-    (state / "drills").mkdir()
-    row = {"at": "2026-05-01T10:00:00+00:00", "restore_point": "X", "bytes": 1, "rto_s": 90}
-    (state / "drills" / f"{_slug('RG1')}.jsonl").write_text(json.dumps(row) + "\n{cut sho")
-    found = rows(cloud("RG1", "here"), remote("RG1"), remote("RG3"))
+    drilled = datetime(2026, 5, 1, 10, 0, tzinfo=UTC)
+    done = Drill(run_id=str(ULID()), began_at=drilled, ended_at=drilled, rto_s=90)
+    write_drill(here, "RG1", done)
+    found = rows(cloud("RG1", "here"), remote("RG1"), remote("RG3"), here=here)
     assert list(found) == ["RG1", "RG3"]
     shown = cells(found["RG1"])
     assert shown["remote"] == "in sync since 2026-06-01 11:58"
@@ -116,9 +121,3 @@ def test_with_one_method_there_is_no_newest_of_both():
 def test_an_unknown_group_is_refused():
     with pytest.raises(ConfigError):
         rows(cloud("RG1", "here"), group="RG9")
-
-
-def _slug(name: str) -> str:
-    from blocks.units import slug
-
-    return slug(name)
