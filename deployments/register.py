@@ -74,8 +74,6 @@ class Change:
     detail: str = ""
 
 
-T = TypeVar("T")
-
 Step = tuple[Change, Callable[[], Any]]
 
 
