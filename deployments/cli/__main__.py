@@ -9,11 +9,27 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
 
 VERBS = {
+    "backup": "runs",
+    "restore": "runs",
+    "verify": "runs",
+    "drill": "runs",
+    "prune": "runs",
+    "compact": "runs",
+    "reconcile": "runs",
+    "mount": "mount",
+    "image": "image",
+    "status": "status",
+    "runs": "status",
+    "metrics": "metrics",
     "add": "configure",
     "query": "configure",
     "modify": "configure",
@@ -21,14 +37,6 @@ VERBS = {
     "apply": "apply",
     "check": "check",
     "map": "mapping",
-    "image": "image",
-    "backup": "runs",
-    "restore": "runs",
-    "verify": "runs",
-    "drill": "runs",
-    "reconcile": "runs",
-    "prune": "runs",
-    "compact": "runs",
     "sync": "remote",
     "failover": "remote",
     "failback": "remote",
@@ -36,15 +44,12 @@ VERBS = {
     "catalog": "catalog",
     "key": "keys",
     "store": "store",
-    "mount": "mount",
-    "status": "status",
-    "runs": "status",
-    "metrics": "metrics",
+    "demo": "demo",
     "serve": "serve",
     "lab": "lab",
-    "demo": "demo",
+    "man": "manual",
 }
-"""Verb to module of `deployments.cli`; a module that is not there carries no verbs."""
+"""Verb to module of `deployments.cli`, in the order in which help shows them."""
 
 
 def main() -> None:
@@ -52,12 +57,18 @@ def main() -> None:
     assert sys.flags.optimize == 0, "flashvault's assertions guard data: do not run python -O"
     # numpy's linear algebra is not used: its idle threads would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    import typer
-
     from deployments.cli.grammar import rearrange
 
     sys.argv[1:] = rearrange(sys.argv[1:])
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    wanted = VERBS.get(words[0]) if words else None
+    application([wanted] if wanted else list(dict.fromkeys(VERBS.values())))()
+
+
+def application(modules: Iterable[str]) -> typer.Typer:
+    """Build the command line with the verbs of some modules of `deployments.cli`."""
+    import typer
+
     app = typer.Typer(
         name="flashvault",
         no_args_is_help=True,
@@ -65,6 +76,7 @@ def main() -> None:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         help="Back up PowerHA resource groups from FlashCopy snapshots, and get them back.",
+        epilog="Try it: flashvault demo. Read on: flashvault VERB --help, or flashvault man.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -74,11 +86,9 @@ def main() -> None:
             print(importlib.metadata.version("flashvault"))
             raise typer.Exit
 
-    wanted = VERBS.get(words[0]) if words else None
-    for module in [wanted] if wanted else sorted(set(VERBS.values())):
-        if importlib.util.find_spec(f"deployments.cli.{module}"):
-            importlib.import_module(f"deployments.cli.{module}").register(app)
-    app()
+    for module in modules:
+        importlib.import_module(f"deployments.cli.{module}").register(app)
+    return app
 
 
 if __name__ == "__main__":

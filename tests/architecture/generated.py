@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,65 +20,52 @@ PLUMBING = {"--help", "--install-completion", "--show-completion"}
 
 def commands() -> dict[tuple[str, ...], Any]:
     """Return every verb's command, by its words."""
-    import typer
-    from typer.main import get_command
+    from deployments.cli.manual import verbs
 
-    from deployments.cli.__main__ import VERBS
-
-    app = typer.Typer(name="flashvault")
-    for module in sorted(set(VERBS.values())):
-        if importlib.util.find_spec(f"deployments.cli.{module}"):
-            importlib.import_module(f"deployments.cli.{module}").register(app)
-    return dict(_walk(get_command(app), ()))
+    return verbs()
 
 
 def command_line() -> str:
     """Return the page of every verb."""
-    from deployments.cli.__main__ import VERBS
+    from deployments.cli.manual import EXIT_STATUS, MANNERS
 
-    verbs = commands()
-    order = list(VERBS)
-    names = sorted(verbs, key=lambda words: (order.index(words[0]), words[0]))
+    verbs = names = commands()
+    manners = [f"- {sentence}" for sentence in MANNERS]
+    statuses = [f"| {status} | {meaning} |" for status, meaning in EXIT_STATUS]
     listing = [
         f"| [`{' '.join(n)}`](#{'-'.join(('flashvault', *n))}) | {_brief(verbs[n])} |"
         for n in names
     ]
-    return "\n".join([CLI_HEAD, *listing, "", *(_verb(n, verbs[n]) for n in names)])
+    return "\n".join(
+        [
+            CLI_HEAD,
+            *manners,
+            CLI_MANNERS,
+            *statuses,
+            "",
+            CLI_VERBS,
+            *listing,
+            "",
+            *(_verb(n, verbs[n]) for n in names),
+        ]
+    )
 
 
 CLI_HEAD = """# Command line
 
-`flashvault VERB …`. `flashvault VERB --help` says the same as this page.
+`flashvault VERB …`. `flashvault VERB --help` says the same as this page, and so does the manual
+page: `flashvault man | man -l -`.
+"""
 
-- With `--json` one JSON document is printed on stdout, and nothing else; logs and progress go to
-  stderr. An error is `{"ok": false, "error": {"type", "message", "hint"}}`.
-- On a terminal long work shows a bar with rate and time left; otherwise plain lines. Colours are
-  off in a pipe.
-- Ctrl-C stops well: what was being made is unmade. `FLASHVAULT_TRACEBACK=1` shows the traceback of
-  any error.
+CLI_MANNERS = """- `FLASHVAULT_TRACEBACK=1` shows the traceback of any error.
 - The configuration verbs take IBM's abbreviations and its options before the verb: see
   [configuration](cli-config.md).
 
 | Exit | Means |
-|---|---|
-| 0 | done |
-| 1 | failed |
-| 2 | wrong usage or configuration |
-| 3 | done, but damage was found: the list says what |
-| 4 | refused: it is safer to say no |
-| 5 | nothing was due, and `--fail-if-skipped` was given |
-| 130 | interrupted |
-
-| Verb | Does |
 |---|---|"""
 
-
-def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if hasattr(command, "commands"):
-        for name, below in command.commands.items():
-            yield from _walk(below, (*words, name))
-    elif not command.hidden:
-        yield words, command
+CLI_VERBS = """| Verb | Does |
+|---|---|"""
 
 
 def _brief(command: Any) -> str:

@@ -233,7 +233,7 @@ def test_without_compression_the_image_is_the_disk(tmp_path):
 
 
 def test_a_disk_of_many_small_extents_goes_into_objects_that_fit_in_memory():
-    class Empty(Disk):
+    class Empty(MemoryDisk):
         size_bytes = 5 * SEGMENT_EXTENTS * EXTENT // 2
 
         def data_runs(self):
