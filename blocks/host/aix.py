@@ -33,7 +33,7 @@ SECTOR_BYTES = 512
 # Freezing these would stop the machine or the tool itself.
 NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/tmp", "/home", "/opt"})  # noqa: S108
 _SIZE_SESSIONS = 4
-_LV_ROW = re.compile(r"^(\S+)\s+(\S+)\s+\d+\s+\d+\s+\d+\s+(\S+)\s+(\S+)\s*$")
+_LV_ROW = re.compile(r"^(\S+)\s+(\S+)\s+\d+\s+\d+\s+\d+\s+(\S+)\s+(\S.*?)\s*$")
 
 
 class AixHost:
@@ -226,6 +226,11 @@ class AixHost:
         mount_points = []
         for line in done.stdout.splitlines():
             row = _LV_ROW.match(line)
+            if row is None and "jfs2" in line.split():
+                # Left out, it would be left unfrozen.
+                raise HostError(
+                    f"lsvg -l on {self._name} printed an unreadable row: '{line[:120]}'"
+                )
             if row is None or row[2] != "jfs2" or not row[3].startswith("open"):
                 continue
             if row[4].startswith("/") and row[4] not in NEVER_FROZEN:

@@ -6,19 +6,19 @@ opened right here; otherwise through `dd` on the node. Source: docs/reference/ai
 
 from __future__ import annotations
 
-import json
 import logging
 import posixpath
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TypeVar
 
 from blocks.errors import DiskMissing, HostError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import uid_from_wwid
 from blocks.host.inside import Look, look_at_linux
+from blocks.host.listings import LSBLK_COLUMNS, held_devices, report_rows, table_rows
 from blocks.host.local import LocalReader, LocalWriter
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
@@ -26,6 +26,7 @@ from blocks.runner import Completed, LocalRunner, Runner
 from blocks.units import MIB
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BY_ID = "/dev/disk/by-id"
 DISCOVER_TIMEOUT_S = 300.0
@@ -34,8 +35,8 @@ NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/boot", "/tmp", "/home", "/opt"}
 # The multipath device, then any name of the LUN: a single path of it comes last.
 _PREFERENCE = ("dm-uuid-mpath-", "wwn-", "scsi-3", "")
 _NOT_INSTALLED = 127
-_NOTHING_FOUND = {"findmnt": (1,), "lsblk": (32, 64)}
-"""Exit statuses that mean an empty list (or, lsblk's 64, one without devices just gone)."""
+_SOME_GONE = {"lsblk": 64}
+"""The exit status of a list without devices that went while it was made."""
 
 _TOOLS = "PATH=$PATH:/usr/sbin:/sbin"
 """An administrator's session, or a bare one, may lack the directories of the tools."""
@@ -43,6 +44,9 @@ _TOOLS = "PATH=$PATH:/usr/sbin:/sbin"
 _RESCAN = (
     "for host in /sys/class/scsi_host/host*/scan; do"
     ' if [ -w "$host" ]; then echo "- - -" > "$host"; fi; done;'
+    # A LUN that was made larger on the array keeps its old size here until it is asked for.
+    " for disk in /sys/block/sd*/device/rescan; do"
+    ' if [ -w "$disk" ]; then echo 1 > "$disk"; fi; done;'
     " if command -v multipath >/dev/null; then multipath -r >/dev/null; fi;"
     " if command -v udevadm >/dev/null; then udevadm settle --timeout=60; fi"
 )
@@ -84,20 +88,25 @@ class LinuxHost:
     def disks(self) -> list[Disk]:
         """List the disks with a vdisk UID, with exact sizes and what holds them."""
         named = self._named_devices()
-        sizes = self._sizes(sorted({path for _, path in named.values()}))
+        sizes = self._sizes(sorted({path for names in named.values() for _, path in names}))
         groups = self._volume_groups_by_device() if self._has_block_device(sizes) else {}
         busy = self._busy_devices(sorted(sizes))
+        # A link may outlive its device: the best name that still leads to one is taken.
+        found = [
+            (uid, next(((name, path) for name, path in names if path in sizes), None))
+            for uid, names in sorted(named.items())
+        ]
         return [
             Disk(
-                name=name,
-                path=path,
-                size_bytes=sizes[path],
+                name=place[0],
+                path=place[1],
+                size_bytes=sizes[place[1]],
                 uid=uid,
-                volume_group=groups.get(path, ""),
-                is_active=path in busy,
+                volume_group=groups.get(place[1], ""),
+                is_active=place[1] in busy,
             )
-            for uid, (name, path) in sorted(named.items())
-            if path in sizes
+            for uid, place in found
+            if place is not None
         ]
 
     def open_read(self, disk: Disk) -> Reader:
@@ -221,8 +230,7 @@ class LinuxHost:
 
     def has_group(self, name: str) -> bool:
         """Look for it in vgs."""
-        report = self._json(["vgs", "--reportformat", "json", "-o", "vg_name"]).get("report", [])
-        return any(row.get("vg_name") == name for part in report for row in part.get("vg", []))
+        return (name,) in self._report(["vgs"], "vg", "vg_name")
 
     def look_inside(
         self, volume_group: str, disks: Sequence[Disk], directory: str, *, fsck: bool, mount: bool
@@ -230,9 +238,8 @@ class LinuxHost:
         """Run the checker of each kind, and mount -o ro (see `Host.look_inside`)."""
         devices = [disk.path for disk in disks]
         if volume_group:
-            words = ["lvs", "--reportformat", "json", "-o", "vg_name,lv_name,lv_dm_path"]
-            report = self._json([*words, volume_group]).get("report", [])
-            devices = [str(row["lv_dm_path"]) for part in report for row in part.get("lv", [])]
+            volumes = self._report(["lvs", volume_group], "lv", "lv_dm_path")
+            devices = [path for (path,) in volumes]
         return look_at_linux(self._run, devices, directory, fsck=fsck, mount=mount)
 
     def leave(self, directory: str) -> None:
@@ -267,14 +274,14 @@ class LinuxHost:
         real = self._run(["readlink", "-f", path]).stdout.strip() or path
         return real in self._busy_devices([real])
 
-    def _named_devices(self) -> dict[str, tuple[str, str]]:
-        """Map each vdisk UID to the best (name, device path) below the device directory."""
+    def _named_devices(self) -> dict[str, list[tuple[str, str]]]:
+        """Map each vdisk UID to its (name, device path) below the device directory, best first."""
         directory = self._device_directory
         if directory == BY_ID and self._run(["test", "-d", directory]).status == 1:
             return {}
         words = ["find", "-H", directory, "-mindepth", "1", "-maxdepth", "1"]
         done = self._checked([*words, "-printf", r"%y\t%f\t%l\n"])
-        best: dict[str, tuple[int, str, str]] = {}
+        names: dict[str, list[tuple[int, str, str]]] = {}
         for line in done.stdout.splitlines():
             kind, name, link = line.split("\t", 2) if line.count("\t") >= 2 else ("", "", "")
             uid = uid_from_wwid(name)
@@ -282,9 +289,8 @@ class LinuxHost:
                 continue
             path = posixpath.join(directory, link if kind == "l" else name)
             rank = next(i for i, start in enumerate(_PREFERENCE) if name.startswith(start))
-            found = (rank, name, posixpath.normpath(path))
-            best[uid] = min(best.get(uid, found), found)
-        return {uid: (name, path) for uid, (_, name, path) in best.items()}
+            names.setdefault(uid, []).append((rank, name, posixpath.normpath(path)))
+        return {uid: [each[1:] for each in sorted(found)] for uid, found in names.items()}
 
     def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
         """Ask for exact sizes; a path that is gone is left out."""
@@ -311,32 +317,32 @@ class LinuxHost:
         return self._run(["sh", "-c", script, "sh", *paths]).stdout.strip() != "files"
 
     def _volume_groups_by_device(self) -> dict[str, str]:
-        words = ["pvs", "--reportformat", "json", "-o", "pv_name,vg_name"]
-        report = self._json(words)
-        rows = [row for part in report.get("report", []) for row in part.get("pv", [])]
-        found = {}
-        for row in rows:
-            device = self._run(["readlink", "-f", str(row.get("pv_name", ""))]).stdout.strip()
-            found[device] = str(row.get("vg_name", ""))
-        return found
+        return {
+            self._run(["readlink", "-f", device]).stdout.strip(): group
+            for device, group in self._report(["pvs"], "pv", "pv_name", "vg_name")
+        }
 
     def _busy_devices(self, paths: Sequence[str]) -> set[str]:
         """Tell which devices are mounted, hold swap, or are under LVM, crypt, md or a loop."""
-        busy = set()
-        report = self._json(["lsblk", "-Jo", "PATH,TYPE,FSTYPE,MOUNTPOINT"])
-        for device in report.get("blockdevices", []):
-            busy |= _held(device)
-        loops = self._json(["losetup", "-Jl", "-O", "NAME,BACK-FILE"])
-        backed = {str(loop.get("back-file", "")) for loop in loops.get("loopdevices", [])}
-        return busy | (backed & set(paths))
+        words = ["lsblk", "-Jo", LSBLK_COLUMNS]
+        busy = self._listed(words, held_devices, nothing={32}) or set()
+        loops = self._listed(
+            ["losetup", "-Jl", "-O", "NAME,BACK-FILE"],
+            lambda text: table_rows(text, "loopdevices", ["back-file"]),
+            nothing={0, _NOT_INSTALLED},
+        )
+        return busy | ({file for (file,) in loops or []} & set(paths))
 
     def _file_systems(self, volume_groups: Sequence[str]) -> list[str]:
         wanted = set(volume_groups)
-        words = ["lvs", "--reportformat", "json", "-o", "vg_name,lv_name,lv_dm_path"]
-        rows = [row for part in self._json(words).get("report", []) for row in part.get("lv", [])]
-        devices = {str(row.get("lv_dm_path")) for row in rows if row.get("vg_name") in wanted}
-        mounts = self._json(["findmnt", "-J", "-l", "-o", "SOURCE,TARGET"]).get("filesystems", [])
-        targets = [str(mount["target"]) for mount in mounts if mount.get("source") in devices]
+        volumes = self._report(["lvs"], "lv", "vg_name", "lv_dm_path")
+        devices = {path for group, path in volumes if group in wanted}
+        mounts = self._listed(
+            ["findmnt", "-J", "-l", "-o", "SOURCE,TARGET"],
+            lambda text: table_rows(text, "filesystems", ["source", "target"]),
+            nothing={1},
+        )
+        targets = [target for source, target in mounts or [] if source in devices]
         return [target for target in targets if target not in NEVER_FROZEN]
 
     def _start_watchdog(self, mount: str, timeout_s: float) -> str:
@@ -354,21 +360,34 @@ class LinuxHost:
         if done.status != 0:
             raise HostError(f"cannot drop the cache of {disk.path}: {_said(done)}")
 
-    def _json(self, words: Sequence[str]) -> dict[str, Any]:
-        """Run a command that reports in JSON; a node without that tool has nothing to report."""
+    def _report(self, words: Sequence[str], kind: str, *columns: str) -> list[tuple[str, ...]]:
+        """Run one of LVM's reports; a node without LVM has nothing to report."""
+        rows = self._listed(
+            [*words, "--reportformat", "json", "-o", ",".join(columns)],
+            lambda text: report_rows(text, kind, columns),
+            nothing={_NOT_INSTALLED},
+        )
+        return rows or []
+
+    def _listed(
+        self, words: Sequence[str], read: Callable[[str], T], *, nothing: set[int]
+    ) -> T | None:
+        """Run a tool that lists in JSON; `nothing`: with these statuses no output means none.
+
+        An error is not an empty list: a mounted disk must not pass for a free one.
+        """
         done = self._run(words)
-        if done.status == _NOT_INSTALLED:
-            return {}
-        if done.status not in {0, *_NOTHING_FOUND.get(words[0], ())}:
-            # An error is not an empty list: a mounted disk must not pass for a free one.
+        if done.status in nothing and not done.stdout.strip():
+            return None
+        if done.status not in {0, _SOME_GONE.get(words[0])}:
             raise HostError(f"{words[0]} on {self._name} failed: {_said(done)}")
-        if not done.stdout.strip():
-            return {}
         try:
-            document = json.loads(done.stdout)
+            return read(done.stdout)
         except ValueError as error:
-            raise HostError(f"{words[0]} on {self._name} did not print JSON") from error
-        return document if isinstance(document, dict) else {}
+            raise HostError(
+                f"{words[0]} on {self._name} did not print its list: {error}",
+                hint=f"Run it by hand on the node: {shlex.join(words)}",
+            ) from error
 
     def _checked(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
         done = self._run(words, timeout_s=timeout_s)
@@ -413,17 +432,6 @@ def zero_command(path: str, offset: int, length: int) -> str:
 
 def _is_aligned(offset: int, length: int) -> bool:
     return offset % 4096 == 0 and length % 4096 == 0
-
-
-def _held(device: dict[str, Any]) -> set[str]:
-    """Return the paths of a device tree that are held: by a mount, by swap, by LVM, crypt or md."""
-    children = [child for child in device.get("children") or [] if isinstance(child, dict)]
-    held = {path for child in children for path in _held(child)}
-    # A partition or a multipath device on a disk is no use of it yet.
-    is_used = any(child.get("type") not in {"part", "mpath"} for child in children)
-    if held or is_used or device.get("mountpoint"):
-        held.add(str(device.get("path", "")))
-    return held
 
 
 def _said(done: Completed) -> str:
