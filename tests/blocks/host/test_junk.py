@@ -15,12 +15,13 @@ from blocks.runner import Completed
 UID = "60050764008101D3F8000000000005F6"
 DISK = Disk(name="hdisk7", path="/dev/rhdisk7", size_bytes=1 << 20, uid=UID)
 
-PIECES = f"""hdisk7 hdisk8 none None VG1 active concurrent 00f6f5d0aabbccdd 33213{UID}04214503IBMfcp
-1f6ab0dd-1d3c-4bd5-4c05-0b35e5d1ed31 RG1:ONLINE:node1: RG1:OFFLINE:: VOLUME_GROUP="VG1
-VOLUME_GROUP="" Current state: ST_STABLE jfs2 jfs2log 40 1 open/syncd /db2 N/A l f
-wwn-0x{UID.lower()} ../../sda scsi-3{UID.lower()} 10240 -1 ² 99999999999999999999 /dev/sda {{ }} [ ] " : , null "report" "pv" "vg"
-"lv" "pv_name" "vg_name" "lv_dm_path" "blockdevices" "kname" "path" "type" "mountpoint" "children"
-"filesystems" "source" "target" "loopdevices" "back-file" ext4 xfs LVM2_member 0516-306""".split()
+PIECES = f"""hdisk7 hdisk8 none None VG1 active concurrent 00f6f5d0aabbccdd
+33213{UID}04214503IBMfcp 1f6ab0dd-1d3c-4bd5-4c05-0b35e5d1ed31 RG1:ONLINE:node1: RG1:OFFLINE::
+VOLUME_GROUP="VG1 VOLUME_GROUP="" Current state: ST_STABLE jfs2 jfs2log 40 1 open/syncd /db2 N/A
+l f wwn-0x{UID.lower()} ../../sda scsi-3{UID.lower()} 10240 -1 ² 99999999999999999999 /dev/sda
+{{ }} [ ] " : , null "report" "pv" "vg" "lv" "pv_name" "vg_name" "lv_dm_path" "blockdevices"
+"kname" "path" "type" "mountpoint" "children" "filesystems" "source" "target" "loopdevices"
+"back-file" ext4 xfs LVM2_member 0516-306""".split()
 SAMPLES = [
     '{"report": [{"pv": [{"pv_name": "/dev/sda", "vg_name": null}]}]}',
     '{"report": [{"lv": [{"vg_name": "VG1", "lv_dm_path": "/dev/mapper/VG1-lv"}]}]}',
