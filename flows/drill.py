@@ -38,6 +38,7 @@ from tasks.restored import restored_document
 from tasks.results import results_of
 from tasks.run import run_of
 from tasks.steps import side_by_side
+from tasks.targets import held_by
 from tasks.undo import UNDO
 
 
@@ -54,6 +55,8 @@ def drill(
     scheduled: bool = False,
 ) -> Any:
     """Restore onto disks nobody needs, look whether it works, and take it away again.
+
+    Onto files, backups go on meanwhile; onto disks, they wait until it has ended.
 
     Args:
         group: the resource group.
@@ -89,7 +92,7 @@ def drill(
 def _drill(wish: Wish, began: datetime) -> Any:
     asked = wish.asked
     with (
-        run_of(asked.group, "drill", UNDO) as run,
+        run_of(asked.group, "drill", UNDO, lock=held_by(asked.group, "drill", asked.to)) as run,
         told_if_failed(run, wish, began),
         places(run),
     ):

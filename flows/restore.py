@@ -27,6 +27,7 @@ from tasks.restored import plan_document, report_restore, restored_document, res
 from tasks.results import results_of
 from tasks.run import run_of
 from tasks.steps import side_by_side
+from tasks.targets import held_by
 from tasks.undo import UNDO
 
 Importing = Literal["auto", "import", "recreate", "no"]
@@ -57,6 +58,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
 ) -> Any:
     """Write volumes of a restore point onto disks, and prove that they are there.
 
+    Onto files, backups go on meanwhile; onto disks, they wait until it has ended.
+
     Args:
         group: the resource group.
         to: disk (or volume) of the point → disk of the node, or a path on this machine.
@@ -77,7 +80,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
     """
     began = datetime.now(UTC)
     asked = Asked(group, to, point, at, bucket, node, host, force)
-    with run_of(group, "restore", UNDO) as run, places(run):
+    lock = held_by(group, "restore", to)
+    with run_of(group, "restore", UNDO, lock=lock) as run, places(run):
         plan_made, source, writers = plan(run, asked)
         cipher = reading_cipher(asked, source, plan_made.point)
         if dry_run:

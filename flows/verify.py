@@ -1,6 +1,10 @@
 """Look whether what is stored can be restored: structure, every frame, or the frames that are due.
 
-points → every volume of each, side by side → report, marks, alarm
+marks → points → every volume of each, side by side → what is still there → marks, report, alarm
+
+A verify reads for hours and keeps nobody waiting: it has a lock and a place of its own, so that no
+two of them read the same, and weighs what it found against the catalog as it is then
+(`blocks.catalog.findings`).
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ from typing import Any
 from prefect import flow
 
 from blocks.catalog import shelf
+from blocks.catalog.marks import read_damage
 from blocks.catalog.point import RestorePoint
-from blocks.errors import ConfigError
+from blocks.errors import ConfigError, PointMissing
 from blocks.store.base import Store
 from flows.endings import Ending, ended
 from tasks.limits import places
@@ -24,11 +29,12 @@ from tasks.run import Run, run_of
 from tasks.steps import side_by_side
 from tasks.undo import UNDO
 from tasks.verify import (
-    mark,
+    of_points_there,
     report_verify,
     verified_document,
     verified_markdown,
     verify_image,
+    write_findings,
 )
 
 
@@ -65,7 +71,8 @@ def verify(
     began = datetime.now(UTC)
     asked = Asked(group, {}, bucket=bucket)
     source = open_source(configured(asked), asked)
-    with run_of(group, "verify", UNDO) as run, places(run):
+    with run_of(group, "verify", UNDO, lock=f"{group} verify") as run, places(run):
+        known = read_damage(source, group)
         found = shelf.points(source, group)
         if point:
             found = [shelf.find_point(found, point_id=point)]
@@ -81,16 +88,20 @@ def verify(
                 for volume in each.volumes
             ]
             looked = results_of(run, outcomes)
-            document = verified_document(group, found, looked, depth)
-            mark(source, group, looked, [each.id for each in found] if is_whole else ())
+            read_whole = [each.id for each in found] if is_whole else []
+            findings = write_findings(source, run, known, found, looked, read_whole)
+            if point and findings.pruned:
+                raise PointMissing(f"restore point {point} of {group} was pruned while it was read")
+            document = verified_document(group, found, looked, findings, depth)
             if is_whole and not point:
-                remember_all(source, run, found, looked, began)
+                there = [each for each in found if each.id not in findings.pruned]
+                remember_all(source, run, there, of_points_there(looked, findings), began)
     report_verify(document)
     damaged = len(document["damaged_points"])
     return ended(
         Ending(
             outcome="damaged" if damaged else "verified",
-            summary=f"{damaged} of {len(found)} restore points of {group} are damaged"
+            summary=f"{damaged} of {len(document['points'])} restore points of {group} are damaged"
             if damaged
             else sound(document),
             exit_code=3 if damaged else 0,
@@ -124,7 +135,7 @@ def verify_slice(
     ]
     read = results_of(run, outcomes)
     looked = [row for volume in read for row in volume.looked]
-    mark(source, run.group, looked)
-    covered = remember(source, run, chosen, read, now, within_days)
+    findings = write_findings(source, run, chosen.marks, found, looked)
+    covered = remember(source, run, chosen, found, read, findings.pruned, now, within_days)
     depth = f"the {len(chosen.due)} of {len(chosen.since)} objects that were due"
-    return verified_document(run.group, found, looked, depth, covered)
+    return verified_document(run.group, found, looked, findings, depth, covered)

@@ -60,7 +60,7 @@ def reading_host(wanted: Configuration, profile: BackupProfile) -> str:
 def places(
     run: Run, arrays: Sequence[str] = (), bucket: str = "", *, reader: str = ""
 ) -> Iterator[None]:
-    """Hold a place for the run's group, each array, the host that reads, and the bucket.
+    """Hold a place for what the run locks (its group), each array, the host that reads, the bucket.
 
     Raises:
         GroupBusy: another run has the group.
@@ -68,7 +68,7 @@ def places(
     if FlowRunContext.get() is None:
         yield
         return
-    wanted = [("group", run.group), *(("array", array) for array in sorted(arrays))]
+    wanted = [("group", run.lock), *(("array", array) for array in sorted(arrays))]
     if reader:
         wanted.append(("host", reader))
     if bucket:

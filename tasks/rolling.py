@@ -6,12 +6,12 @@ are shared too, are looked at once. What is damaged is told of every point that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from blocks.catalog.marks import read_damage
+from blocks.catalog.marks import Damage, read_damage
 from blocks.catalog.point import PointId, RestorePoint, VolumeImage
 from blocks.catalog.readings import Readings, proven_since, read_readings, write_readings
 from blocks.image.cipher import Cipher
@@ -36,8 +36,8 @@ class Slice:
 
     readings: Readings
     since: Mapping[str, datetime]
-    damaged: frozenset[str]
-    """Known to be damaged already: read again by a deep verify of a point, not here."""
+    marks: tuple[Damage, ...]
+    """What is known to be damaged already: read again by a deep verify of a point, not here."""
 
     due: frozenset[str]
 
@@ -46,10 +46,26 @@ class Slice:
 class VolumeSlice:
     """One volume's share of a slice, read."""
 
-    whole: frozenset[str]
-    """Objects of which every frame that lives is right."""
+    met: frozenset[str]
+    """Objects of which every frame was read that the pages which could be read speak of."""
+
+    unread: frozenset[PointId]
+    """Points of which a page could not be read."""
 
     looked: tuple[VerifiedVolume, ...]
+
+    @property
+    def bad(self) -> frozenset[str]:
+        """Return the objects in which something is damaged."""
+        return frozenset(damage.key for row in self.looked for damage in row.found.damaged)
+
+    def whole(self, pruned: Collection[PointId] = ()) -> frozenset[str]:
+        """Return the objects of which every frame that lives is right.
+
+        Behind a page that could not be read there may be frames nobody compared, unless the point
+        it is of has been pruned since.
+        """
+        return self.met - self.bad if self.unread <= set(pruned) else frozenset()
 
 
 def slice_of(
@@ -58,9 +74,10 @@ def slice_of(
     """Choose what is to be read now."""
     known = read_readings(source, group)
     since = proven_since(points, known, now)
-    damaged = frozenset(mark.key for mark in read_damage(source, group))
+    marks = tuple(read_damage(source, group))
+    damaged = {mark.key for mark in marks}
     sound = {key: at for key, at in since.items() if key not in damaged}
-    return Slice(known, since, damaged, due_objects(sound, now, within_days))
+    return Slice(known, since, marks, due_objects(sound, now, within_days))
 
 
 def images_by_volume(points: Sequence[RestorePoint]) -> dict[str, Images]:
@@ -95,27 +112,26 @@ def read_slice(
         run_log().error("%s of restore point %s is damaged: %s", row.disk, row.point, row.found)
     counts = Verified(len(reader.met), reader.checked_extents, ())
     rows.append(VerifiedVolume(newest.id, volume.disk, volume.size_bytes, counts))
-    bad = {damage.key for found in reader.damage.values() for damage in found}
-    # Behind a page that cannot be read there may be frames nobody compared.
-    whole = frozenset(reader.met - bad) if reader.is_complete else frozenset()
-    return VolumeSlice(whole, tuple(rows))
+    return VolumeSlice(frozenset(reader.met), frozenset(reader.unread), tuple(rows))
 
 
 def remember(
     source: Store,
     run: Run,
     chosen: Slice,
+    points: Sequence[RestorePoint],
     volumes: Sequence[VolumeSlice],
+    pruned: Collection[PointId],
     now: datetime,
     within_days: int,
 ) -> Coverage:
-    """Write down what was read; return how far everything is now."""
-    whole = {key for volume in volumes for key in volume.whole}
-    write_readings(source, run.group, run.id, chosen.readings, whole, chosen.since, now)
-    bad = chosen.damaged | {
-        damage.key for volume in volumes for row in volume.looked for damage in row.found.damaged
-    }
-    since = {**chosen.since, **dict.fromkeys(whole, now)}
+    """Write down what was read of the points that are still there; return how far everything is."""
+    live = {item.key for point in points if point.id not in pruned for item in point.objects}
+    whole = {key for volume in volumes for key in volume.whole(pruned)} & live
+    write_readings(source, run.group, run.id, chosen.readings, whole, live, now)
+    bad = {mark.key for mark in chosen.marks}.union(*(volume.bad for volume in volumes))
+    since = {key: at for key, at in chosen.since.items() if key in live}
+    since |= dict.fromkeys(whole, now)
     return coverage(since, bad & since.keys(), datetime.now(UTC), within_days)
 
 
@@ -143,12 +159,13 @@ class _SliceReader:
         self._source = source
         self._progress = progress
         self._pages: dict[str, tuple[Damaged, ...]] = {}
+        self._lost_pages: set[str] = set()
         self._read: dict[tuple[str, int], int] = {}
         """By object and offset of a frame, its extents that were compared, as a mask."""
         self._bad: dict[tuple[str, int], Damaged] = {}
         self.met: set[str] = set()
         self.checked_extents = 0
-        self.is_complete = True
+        self.unread: set[PointId] = set()
         self.damage: dict[PointId, list[Damaged]] = {}
 
     def look(
@@ -170,6 +187,8 @@ class _SliceReader:
             self._pages[ref.object.key] = found
             noted += found
         self.checked_extents += looker.checked_extents
+        if any(ref.object.key in self._lost_pages for ref in image.pages):
+            self.unread.add(point.id)
 
     def _look_at_page(
         self, pool: ThreadPoolExecutor, looker: Looker, index: int, image: VolumeImage
@@ -177,7 +196,7 @@ class _SliceReader:
         """Read what is new in a page; return the damage in it that is known already."""
         page = looker.page(image.pages[index])
         if page is None:
-            self.is_complete = False
+            self._lost_pages.add(image.pages[index].object.key)
             return []
         first = looker.first_extent(index)
         futures = [

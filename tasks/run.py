@@ -35,6 +35,8 @@ class Run:
     purpose: str
     journal: Journal
     stop: threading.Event = field(default_factory=threading.Event)
+    lock: str = ""
+    """What the run keeps others from: its group, or work of its own beside the group's."""
 
     def check(self) -> None:
         """Raise `Stopped` if the run was asked to stop."""
@@ -44,26 +46,29 @@ class Run:
 
 @contextmanager
 def run_of(
-    group: str, purpose: str, undo: dict[str, Undo], *, wait_s: float = 0.0
+    group: str, purpose: str, undo: dict[str, Undo], *, lock: str = "", wait_s: float = 0.0
 ) -> Iterator[Run]:
     """Own a run from its first step to its last: on any way out, unmake what is left of it.
 
     Args:
-        group: the resource group; this machine's lock on it is held all the while.
+        group: the resource group.
         purpose: `backup`, `restore` …, for people.
         undo: how to unmake each kind of thing the run may journal.
-        wait_s: how long to wait for the group, in seconds.
+        lock: this machine's lock that is held all the while; the group's if not given. A run that
+            only reads has one of its own, and keeps no backup waiting.
+        wait_s: how long to wait for the lock, in seconds.
 
     Raises:
-        GroupBusy: another run of this machine has the group.
+        GroupBusy: another run of this machine has the lock.
     """
     run_id = PointId(str(ULID()))
-    lock = GroupLock(group, purpose, wait_s)
+    lock = lock or group
+    held = GroupLock(lock, purpose, wait_s)
     try:
-        with _owned(run_id, group, purpose, run_id, undo) as run:
+        with _owned(run_id, group, purpose, run_id, undo, lock) as run:
             yield run
     finally:
-        lock.close()
+        held.close()
 
 
 @contextmanager
@@ -79,7 +84,7 @@ def part_of(run_id: PointId, group: str, purpose: str, part: str) -> Iterator[Ru
 
 @contextmanager
 def _owned(
-    run_id: PointId, group: str, purpose: str, file: str, undo: dict[str, Undo]
+    run_id: PointId, group: str, purpose: str, file: str, undo: dict[str, Undo], lock: str = ""
 ) -> Iterator[Run]:
     journal = Journal(
         journal_path(file),
@@ -93,7 +98,7 @@ def _owned(
             "config": os.environ.get("FLASHVAULT_CONFIG", ""),
         },
     )
-    run = Run(run_id, group, purpose, journal)
+    run = Run(run_id, group, purpose, journal, lock=lock or group)
     with _stopped_by_signals(run.stop):
         try:
             yield run

@@ -102,6 +102,16 @@ def _path_target(path: Path, volume: VolumeImage) -> Disk:
     return Disk(name=str(path), path=str(path), size_bytes=size_bytes, uid="")
 
 
+def held_by(group: str, purpose: str, to: Mapping[str, str]) -> str:
+    """Return what a restore keeps others from: the group's backups, unless it writes files only.
+
+    A disk may be one that a backup reads, the volume itself or the target of its FlashCopy: while
+    it is written no backup may run. That a name is neither is not something to guess at.
+    """
+    only_files = all("/" in name and not Path(name).is_block_device() for name in to.values())
+    return f"{group} {purpose}" if only_files else group
+
+
 def spelled_out(point: RestorePoint, to: Mapping[str, str]) -> dict[str, str]:
     """Name the volumes a person left out: a directory is for all of them, a path for the only one.
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from blocks.catalog.marks import clear_damage, mark_damaged, read_damage
+from blocks.catalog.findings import Findings, write_down
+from blocks.catalog.marks import Damage
 from blocks.catalog.point import PointId, RestorePoint, VolumeImage
 from blocks.image.cipher import Cipher
 from blocks.policy.rolling import Coverage
@@ -61,54 +62,62 @@ def verify_image(
     return VerifiedVolume(point.id, volume.disk, volume.size_bytes, found)
 
 
-def mark(
-    source: Store, group: str, looked: Sequence[VerifiedVolume], read_whole: Sequence[str] = ()
-) -> None:
+def write_findings(
+    source: Store,
+    run: Run,
+    known: Sequence[Damage],
+    points: Sequence[RestorePoint],
+    looked: Sequence[VerifiedVolume],
+    read_whole: Sequence[PointId] = (),
+) -> Findings:
     """Mark what is damaged: the next backup stores it again from the source.
 
     What was found before stays marked beside what is found now: a sample sees a part of it only.
+    What was pruned since it was read is not damage.
 
     Args:
         source: the bucket.
-        group: the resource group.
-        looked: what was looked at.
+        run: the run that looked.
+        known: the marks that were there before the first byte was read.
+        points: what was read.
+        looked: what was seen.
         read_whole: points of which every byte was read: marks on them that are not found any more
             are taken away.
     """
-    now = datetime.now(UTC)
     ranges: dict[tuple[PointId, str], set[tuple[int, int]]] = defaultdict(set)
     for volume in looked:
         for damage in volume.found.damaged:
             ranges[PointId(volume.point), damage.key].add((damage.offset, damage.length))
-    known = read_damage(source, group) if ranges or read_whole else ()
-    before = {(mark.point_id, mark.key): mark for mark in known}
-    for (point, key), where in ranges.items():
-        if (point, key) in before:
-            where |= set(before[point, key].ranges)
-        mark_damaged(source, group, point, key, sorted(where), now)
-    healed: dict[PointId, list[str]] = defaultdict(list)
-    for point, key in before:
-        if point in read_whole and (point, key) not in ranges:
-            healed[point].append(key)
-    for point, keys in healed.items():
+    read = [point.id for point in points]
+    now = datetime.now(UTC)
+    found = write_down(source, run.group, run.id, known, read, ranges, now, read_whole=read_whole)
+    for point in sorted(found.pruned):
+        run_log().info("restore point %s was pruned while it was read", point)
+    for point in sorted(found.healed):
         run_log().warning("restore point %s is whole again: its marks are taken away", point)
-        clear_damage(source, group, point, keys)
+    return found
+
+
+def of_points_there(looked: Sequence[VerifiedVolume], found: Findings) -> list[VerifiedVolume]:
+    """Leave out what was seen of points that have been pruned since."""
+    return [volume for volume in looked if volume.point not in found.pruned]
 
 
 def verified_document(
     group: str,
     points: Sequence[RestorePoint],
     looked: Sequence[VerifiedVolume],
+    findings: Findings,
     depth: str,
     covered: Coverage | None = None,
 ) -> dict[str, Any]:
     """Return what was looked at, what is wrong, and how far everything has been read back."""
-    damaged = sorted({volume.point for volume in looked if volume.found.damaged})
     return {
         "group": group,
         "depth": depth,
-        "points": [point.id for point in points],
-        "damaged_points": damaged,
+        "points": [point.id for point in points if point.id not in findings.pruned],
+        "damaged_points": sorted({point for point, _ in findings.damaged}),
+        "pruned_meanwhile": sorted(findings.pruned),
         "volumes": [
             {
                 "restore_point": volume.point,
@@ -118,7 +127,7 @@ def verified_document(
                 "checked_extents": volume.found.checked_extents,
                 "damaged": [str(damage) for damage in volume.found.damaged],
             }
-            for volume in looked
+            for volume in of_points_there(looked, findings)
         ],
         "coverage": coverage_document(covered) if covered else None,
     }
@@ -167,6 +176,9 @@ def verified_markdown(document: dict[str, Any]) -> str:
         f"| {'; '.join(row['damaged'][:3]) or 'none'} |"
         for row in document["volumes"]
     ]
+    if document["pruned_meanwhile"]:
+        names = ", ".join(f"`{point}`" for point in document["pruned_meanwhile"])
+        lines += ["", f"Pruned while they were read: {names}."]
     if covered := document["coverage"]:
         said = "yes" if covered["complete"] else f"**no, {covered['late']} objects are not**"
         lines += [

@@ -50,9 +50,16 @@ class Hold(_Mark):
 class Damage(_Mark):
     """Stored bytes that are not those written, seen in a complete answer, twice."""
 
+    run_id: PointId = Field(description="the run that found it")
     key: str = Field(description="the damaged object")
     ranges: tuple[tuple[int, int], ...] = Field(description="(offset, length) in the object, bytes")
     found_at: AwareDatetime
+
+    @property
+    def own_key(self) -> str:
+        """Return the key of the mark itself: no two runs write the same one."""
+        name = blake3(self.key.encode()).hexdigest(length=16)
+        return f"marks/{self.group}/damaged/{self.point_id}/{name}-{self.run_id}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +83,6 @@ def trash_key(group: str, point_id: str) -> str:
 def hold_key(group: str, point_id: str) -> str:
     """Return the key of the mark that a point is held."""
     return f"marks/{group}/holds/{point_id}.json"
-
-
-def damage_key(group: str, point_id: str, key: str) -> str:
-    """Return the key of the mark that an object, found while reading a point, is damaged."""
-    return f"marks/{group}/damaged/{point_id}/{blake3(key.encode()).hexdigest(length=16)}.json"
 
 
 def read_marks(store: Store, group: str) -> Marks:
@@ -128,29 +130,15 @@ def put_hold(store: Store, group: str, point_id: PointId, reason: str) -> None:
     store.put(hold_key(group, point_id), seal(Hold(group=group, point_id=point_id, reason=reason)))
 
 
-def mark_damaged(
-    store: Store,
-    group: str,
-    point_id: PointId,
-    key: str,
-    ranges: Sequence[tuple[int, int]],
-    found_at: datetime,
-) -> Damage:
+def mark_damaged(store: Store, mark: Damage) -> None:
     """Mark ranges of an object damaged, as found while reading a point; safe to repeat."""
-    mark = Damage(
-        group=group,
-        point_id=point_id,
-        key=key,
-        ranges=tuple(sorted(ranges)),
-        found_at=found_at,
-    )
-    store.put(damage_key(group, point_id, key), seal(mark))
-    return mark
+    store.put(mark.own_key, seal(mark))
 
 
-def clear_damage(store: Store, group: str, point_id: PointId, keys: Sequence[str]) -> None:
-    """Take the marks away again, after a deep verify found every byte right."""
-    store.delete([damage_key(group, point_id, key) for key in keys])
+def clear_damage(store: Store, marks: Iterable[Damage]) -> None:
+    """Take marks away: every byte was right since, or a later mark says the same."""
+    if keys := [mark.own_key for mark in marks]:
+        store.delete(keys)
 
 
 def read_damage(store: Store, group: str, *, workers: int = WORKERS) -> Sequence[Damage]:

@@ -31,7 +31,6 @@ from blocks.catalog.claims import (
 )
 from blocks.catalog.document import WORKERS
 from blocks.catalog.marks import (
-    damage_key,
     hold_key,
     is_given_up,
     put_hold,
@@ -365,9 +364,5 @@ def _forget_marks(store: Store, view: View) -> None:
     there |= {run_of(key) for key in named if key.startswith("points/")}
     marked = view.marks.keys.items()
     there |= {run for _, run in marked if sidecar_key(view.group, run) in view.objects}
-    bad = {
-        damage_key(view.group, found.point_id, found.key)
-        for found in view.damage
-        if found.key in view.objects
-    }
+    bad = {found.own_key for found in view.damage if found.key in view.objects}
     store.delete(key for key, run in sorted(marked) if run not in there and key not in bad)

@@ -40,6 +40,7 @@ def run_chunk(seeds: range) -> tuple[Counter[str], list[str]]:
             done["restore points committed"] += len(world.ledger.acked)
             done["restore points pruned"] += len(world.ledger.purged)
             done["restore points checked"] += world.ledger.checked_points
+            done["marks of damage"] += world.ledger.marks
         done["schedules"] += 1
     return done, failures
 
@@ -67,6 +68,7 @@ def main() -> int:
         "restore points committed",
         "restore points pruned",
         "restore points checked",
+        "marks of damage",
     ):
         print(f"{name:26}{done[name]:>12,}")
     print(f"{'faults injected':26}{sum(faults.values()):>12,}")

@@ -8,16 +8,17 @@ from types import SimpleNamespace
 
 import captured
 import pytest
-from ulid import ULID
 
 from blocks.catalog import shelf
+from blocks.catalog.chain import sidecar_key
 from blocks.catalog.marks import read_damage
+from blocks.catalog.point import new_id, point_key
 from blocks.catalog.readings import proven_since, read_readings
 from blocks.catalog.shelf import read_shelf
 from blocks.store.memory import MemoryStore
 from tasks.pipeline import CaptureSettings
 from tasks.rolling import images_by_volume, read_slice, remember, remember_all, slice_of
-from tasks.verify import mark, verify_image
+from tasks.verify import verify_image, write_findings
 
 EXTENT = 4096
 UID = "6005076400810000000000000000000A"
@@ -64,7 +65,7 @@ def chain(store):
 
 
 def run():
-    return SimpleNamespace(id=str(ULID()), group="RG", stop=threading.Event(), check=lambda: None)
+    return SimpleNamespace(id=new_id(), group="RG", stop=threading.Event(), check=lambda: None)
 
 
 def rolling(store, points, now, within_days=30):
@@ -76,17 +77,19 @@ def rolling(store, points, now, within_days=30):
         read_slice.plain(own, uid, images, chosen.due, store, ciphers)
         for uid, images in images_by_volume(points).items()
     ]
-    mark(store, "RG", [row for volume in read for row in volume.looked])
-    return chosen, read, remember(store, own, chosen, read, now, within_days)
+    looked = [row for volume in read for row in volume.looked]
+    pruned = write_findings(store, own, chosen.marks, points, looked).pruned
+    return chosen, read, remember(store, own, chosen, points, read, pruned, now, within_days)
 
 
 def deep(store, points, **changes):
+    own, known = run(), read_damage(store, "RG")
     looked = [
-        verify_image.plain(run(), point, volume, store, True, None)
+        verify_image.plain(own, point, volume, store, True, None)
         for point in points
         for volume in point.volumes
     ]
-    mark(store, "RG", looked, **changes)
+    write_findings(store, own, known, points, looked, **changes)
     return looked
 
 
@@ -127,7 +130,7 @@ def test_a_flipped_bit_is_found_and_told_of_every_point_that_needs_it(store, cha
     flip(store, key, size // 2)
     _, read, covered = rolling(store, chain, datetime.now(UTC) + DAY, within_days=1)
     (volume,) = read
-    assert key not in volume.whole
+    assert key not in volume.whole()
     found = {row.point for row in volume.looked if row.found.damaged}
     by_point = {
         point.id for point in chain if any(row.found.damaged for row in deep(store, [point]))
@@ -147,7 +150,7 @@ def test_an_object_behind_a_damaged_page_does_not_count_as_read(store, chain):
     page = chain[-1].volumes[0].pages[0].object.key
     flip(store, page, 40)
     _, read, _ = rolling(store, chain, datetime.now(UTC) + DAY, within_days=1)
-    assert read[0].whole == frozenset()
+    assert read[0].whole() == frozenset()
     assert any(row.found.damaged for row in read[0].looked)
 
 
@@ -217,8 +220,8 @@ def test_two_runs_at_once_lose_nothing(store, chain):
     from blocks.catalog.readings import write_readings
 
     one, two, *_ = sorted(objects_of(chain))
-    write_readings(store, "RG", str(ULID()), known, [one], objects_of(chain), now)
-    write_readings(store, "RG", str(ULID()), known, [two], objects_of(chain), now)
+    write_readings(store, "RG", new_id(), known, [one], objects_of(chain), now)
+    write_readings(store, "RG", new_id(), known, [two], objects_of(chain), now)
     assert set(read_readings(store, "RG").read_at) == {one, two}
 
 
@@ -226,3 +229,19 @@ def test_the_oldest_point_is_what_a_frame_is_read_for(store, chain):
     assert [point.id for point, _ in images_by_volume(shelf.points(store, "RG"))[UID]] == [
         point.id for point in chain
     ]
+
+
+def test_a_page_pruned_while_the_slice_was_read_neither_is_damage_nor_undoes_the_reading(
+    store, chain
+):
+    # As a purge does, after the points were listed: copy and document, then what only it needs.
+    page = chain[0].volumes[0].pages[0].object.key
+    assert all(page != each.volumes[0].pages[0].object.key for each in chain[1:])
+    store.delete([sidecar_key("RG", chain[0].id), point_key("RG", chain[0].id), page])
+    now = datetime.now(UTC) + DAY
+    _, _, covered = rolling(store, chain, now, within_days=1)
+    assert list(read_damage(store, "RG")) == []
+    live = objects_of(chain[1:])
+    assert {key for key, at in read_readings(store, "RG").read_at.items() if at == now} == live
+    assert covered.is_complete
+    assert covered.objects == len(live)

@@ -14,8 +14,15 @@ from blocks.catalog.claims import (
     read_tombstones,
     write_tombstone,
 )
-from blocks.catalog.marks import distrusted, mark_damaged, read_damage, read_marks, trash_key
-from blocks.catalog.point import PointId, RestorePoint, point_key
+from blocks.catalog.marks import (
+    Damage,
+    distrusted,
+    mark_damaged,
+    read_damage,
+    read_marks,
+    trash_key,
+)
+from blocks.catalog.point import PointId, RestorePoint, new_id, point_key
 from blocks.catalog.prune import hold, plan_prune, release, sweep, undelete
 from blocks.catalog.shelf import points, publish, read_point, read_shelf
 from blocks.catalog.view import look
@@ -53,6 +60,17 @@ def chain(store: Aging, make_point: MakePoint, count: int) -> list[RestorePoint]
 
 def give_up(*given: RestorePoint) -> dict[PointId, str]:
     return {point.id: "no rule keeps it" for point in given}
+
+
+def damage(point: RestorePoint, key: str) -> Damage:
+    return Damage(
+        group="RG1",
+        point_id=point.id,
+        run_id=new_id(),
+        key=key,
+        ranges=((0, 9),),
+        found_at=EPOCH,
+    )
 
 
 def there(store: MemoryStore) -> set[str]:
@@ -197,7 +215,7 @@ def test_the_floor_of_restorable_points_holds(make_point: MakePoint) -> None:
     made = chain(store, make_point, 4)
     with pytest.raises(Refused, match="would be left"):
         sweep(store, "RG1", give_up(*made[:2]), minimum=3)
-    mark_damaged(store, "RG1", made[3].id, made[3].objects[0].key, [(0, 9)], EPOCH)
+    mark_damaged(store, damage(made[3], made[3].objects[0].key))
     with pytest.raises(Refused, match="would be left"):
         sweep(store, "RG1", give_up(made[0]), minimum=3)
     assert points(store) == made
@@ -209,7 +227,7 @@ def test_damage_found_in_one_point_is_damage_of_all_that_share_the_object(
 ) -> None:
     store = Aging()
     full, child, last = chain(store, make_point, 3)
-    mark_damaged(store, "RG1", full.id, child.objects[0].key, [(0, 9)], EPOCH)
+    mark_damaged(store, damage(full, child.objects[0].key))
     whole = make_point(store, day=4)
     commit(store, whole)
     damaged = {entry.point.id for entry in read_shelf(store, "RG1").points if entry.is_damaged}
@@ -390,7 +408,7 @@ def test_a_damaged_object_stays_marked_while_another_point_shares_it(
     store = Aging()
     full, child, last = chain(store, make_point, 3)
     image = full.objects[0].key
-    mark_damaged(store, "RG1", full.id, image, [(0, 1)], EPOCH)
+    mark_damaged(store, damage(full, image))
     store.delete([point_key("RG1", full.id), sidecar_key("RG1", full.id)])  # as a purge does
     sweep(store, "RG1", {}, minimum=0)
     assert [mark.key for mark in read_damage(store, "RG1")] == [image]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from faultsim.law import GROUP, WINDOW
-from faultsim.writer import capture, restore
+from faultsim.writer import capture, look
 
-from blocks.catalog import claims, prune, rebuild, shelf
-from blocks.catalog.marks import mark_damaged
+from blocks.catalog import claims, findings, prune, rebuild, shelf
+from blocks.catalog.marks import read_damage
 from blocks.catalog.point import RestorePoint
 from blocks.errors import (
     BrokenChain,
@@ -45,6 +46,7 @@ def backup(world: World, host: str, *, compact: bool = False) -> None:
     run_id = world.new_id()
     found = again(lambda: shelf.points(store, GROUP, workers=1))
     parent = rng.choice(found) if found and rng.random() < 0.85 else None
+    world.take_long()
     if compact:
         if parent is None:
             return
@@ -101,7 +103,7 @@ def settle(world: World, intent: claims.Intent) -> None:
 def retain(world: World, host: str) -> None:
     """Judge and sweep, often a week or more after the last time."""
     store = world.store
-    world.pass_time(world.rng.choice([0, 0, 4, 8]))
+    world.pass_time(world.rng.choice([0, 4, 8, 8]))
     found = again(lambda: shelf.read_shelf(store, GROUP, workers=1))
     give = given_up(judge(found.points, RETENTION, now=world.host_now(host)))
     again(
@@ -130,24 +132,35 @@ def reconcile(world: World, host: str) -> None:
             world.note("not cleared")
 
 
-def verify(world: World, host: str) -> None:
-    """Read a point back; mark what is damaged."""
-    found = again(lambda: shelf.points(world.store, GROUP, workers=1))
-    if not found:
-        return
-    point = world.rng.choice(found)
-    try:
-        content = again(lambda: restore(world.store, point))
-    except CorruptData:
-        for named in point.objects:
-            if named.key in world.ledger.damaged_keys:
-                again(
-                    lambda named=named: mark_damaged(
-                        world.store, GROUP, point.id, named.key, [(0, 1)], world.host_now(host)
-                    )
-                )
-        return
-    world.require_same(point, content)
+def verify(world: World, host: str, share: float = 0.7) -> None:
+    """Read points back while others delete and write; mark what is damaged."""
+    store, run_id = world.store, world.new_id()
+    known = again(lambda: read_damage(store, GROUP, workers=1))
+    found = again(lambda: shelf.points(store, GROUP, workers=1))
+    chosen = [point for point in found if world.rng.random() < share]
+    world.take_long()
+    wrong: dict[findings.Place, set[tuple[int, int]]] = defaultdict(set)
+    for point in chosen:
+        content, bad = again(lambda point=point: look(store, point))
+        for key, offset, length in bad:
+            wrong[point.id, key].add((offset, length))
+        if content is not None:
+            world.require_same(point, content)
+    world.take_long()
+    read = [point.id for point in chosen]
+    again(
+        lambda: findings.write_down(
+            store,
+            GROUP,
+            run_id,
+            known,
+            read,
+            wrong,
+            world.host_now(host),
+            read_whole=read,
+            workers=1,
+        )
+    )
 
 
 def bring_back(world: World, host: str) -> None:

@@ -7,6 +7,8 @@
 4. A point whose backup reported success is there until it was in the trash for the whole window.
 5. A point somebody holds is never removed.
 6. Nothing is left behind once every process is dead and one prune has run.
+7. What is marked damaged was damaged at rest; no mark goes while the damage is there, unless
+   another says the same; and after a verify no damaged point is offered as whole.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from faultsim.writer import Content, restore
 from blocks.catalog import claims
 from blocks.catalog.chain import keys_of, sidecar_key
 from blocks.catalog.claims import Void, parse_document
+from blocks.catalog.document import unseal
+from blocks.catalog.marks import Damage, read_damage
 from blocks.catalog.point import RestorePoint, run_of
 from blocks.catalog.shelf import read_shelf
 from blocks.errors import BrokenChain, CorruptData
@@ -28,6 +32,7 @@ from blocks.store.memory import MemoryStore
 
 GROUP = "RG1"
 TRASH = f"marks/{GROUP}/trash/"
+DAMAGED = f"marks/{GROUP}/damaged/"
 WINDOW = timedelta(days=7)
 
 
@@ -48,6 +53,8 @@ class WatchedStore(MemoryStore):
             self.ledger.on_write(key, content)
         if key.startswith(TRASH):
             self.ledger.trashed_at.setdefault(run_of(key), self._now())
+        if key.startswith(DAMAGED):
+            self.ledger.on_mark(unseal(content, Damage, where=key))
         return super()._store(key, content, etag)
 
     def _delete(self, key: str) -> None:
@@ -87,6 +94,8 @@ class Ledger:
     """The latest the store's clock has shown; it may have been set back since."""
 
     checked_points: int = 0
+    marks: int = 0
+    """Of damage that were written."""
 
     def on_write(self, key: str, content: bytes) -> None:
         document = parse_document(content, key) if key.startswith("points/") else None
@@ -139,10 +148,36 @@ class Ledger:
         self.latest = max(self.latest, store._now())
         if key.startswith(TRASH):
             self.trashed_at.pop(run_of(key), None)
+        elif key.startswith(DAMAGED):
+            self._on_unmark(store, key)
         elif key.startswith("points/"):
             self._on_purge(key)
         elif key.startswith(f"{GROUP}/"):
             self._on_object(store, key)
+
+    def on_mark(self, mark: Damage) -> None:
+        self.marks += 1
+        if mark.key not in self.damaged_keys:
+            raise LawBroken(f"{mark.key} is marked damaged in {mark.point_id}, by nobody")
+
+    def _on_unmark(self, store: MemoryStore, key: str) -> None:
+        going = unseal(store.get(key), Damage, where=key)
+        if not self._is_rotten(store, going.key):
+            return
+        said = {
+            place
+            for mark in read_damage(store, GROUP, workers=1)
+            if mark.own_key != key and mark.key == going.key
+            for place in mark.ranges
+        }
+        if not said.issuperset(going.ranges):
+            raise LawBroken(f"{key} is taken away, though {going.key} is damaged")
+
+    def _is_rotten(self, store: MemoryStore, key: str) -> bool:
+        """Whether the bytes are other than were written: rot in the same place undoes itself."""
+        return (
+            key in self.damaged_keys and store._is_live(key) and store.get(key) != self.written[key]
+        )
 
     def _on_object(self, store: MemoryStore, key: str) -> None:
         run = key.split("/")[1]
@@ -219,6 +254,16 @@ class Ledger:
             return
         if content != self.attempted.get(point.id):
             raise LawBroken(f"{point.id} restores other content")
+
+    def check_marked(self, store: MemoryStore) -> None:
+        """After a verify: what is offered as whole restores bit-exact."""
+        for entry in read_shelf(store, GROUP, workers=1).points:
+            if entry.is_damaged or entry.trashed_at is not None:
+                continue
+            try:
+                restore(store, entry.point)
+            except CorruptData as error:
+                raise LawBroken(f"{entry.point.id} is offered as whole: {error}") from error
 
     def check_rebuilt(self) -> None:
         """After a rebuild every point is listed that somebody had deleted, whatever its id."""

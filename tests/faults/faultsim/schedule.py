@@ -67,8 +67,9 @@ class World:
             on_step=self.tick,
         )
         self.force_rate = rng.choice([0, 0, 0.2])
+        self.long_rate = rng.choice([0, 0.1, 0.5])
         self.jump_rate = rng.choice([0, 0.01, 0.03])
-        self.rot_rate = rng.choice([0, 0, 0.001]) * harsh
+        self.rot_rate = rng.choice([0, 0, 0.001, 0.01]) * harsh
         self.outage_rate = rng.choice([0, 0, 0.004]) * harsh
         rates = Rates(
             refuse=rng.choice([0, 0.01, 0.04]) * harsh,
@@ -96,6 +97,7 @@ class World:
         maybe: list[tuple[str, Callable[[World, str], None], int]] = [
             ("prune", actors.retain, rng.randrange(1, 4)),
             ("compaction", lambda w, h: actors.backup(w, h, compact=True), 1),
+            ("verify", actors.verify, 2),
             ("verify", actors.verify, 2),
             ("undelete", actors.bring_back, rng.randrange(1, 6)),
             ("reconcile", actors.reconcile, 2),
@@ -134,6 +136,8 @@ class World:
         """Everybody is dead; what is still on its way arrives before, between or after."""
         self.arrive(0.5)
         self.store.end_faults()
+        actors.verify(self, HOSTS[0], share=1)
+        self.ledger.check_marked(self.inner)
         if any(key.startswith("points/") for key in self.ledger.damaged_keys):
             return  # while a point cannot be read nothing is deleted, so nothing gets tidy
         for _ in range(2):
@@ -175,7 +179,7 @@ class World:
 
     def rot(self) -> None:
         """Flip a bit of an image, a page or a point at rest; size and ETag stay as they are."""
-        prefix = self.rng.choice([f"{GROUP}/", f"{GROUP}/", "points/"])
+        prefix = self.rng.choice([f"{GROUP}/"] * 9 + ["points/"])
         keys = [info.key for info in self.inner.list(prefix)]
         keys = [key for key in keys if prefix != "points/" or key in self.ledger.documents]
         if keys:
@@ -212,6 +216,11 @@ class World:
 
     def pass_time(self, days: float) -> None:
         self.clock += timedelta(days=days)
+
+    def take_long(self) -> None:
+        """Let much happen between two steps of a process, more often than by chance."""
+        if self.rng.random() < self.long_rate:
+            self.scheduler.sleep_now(self.rng.choice([50, 200, 600]))
 
     def host_now(self, host: str) -> datetime:
         return self.clock + self.offsets[host]

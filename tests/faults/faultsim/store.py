@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from faultsim.scheduler import Scheduler
+from faultsim.scheduler import Process, Scheduler
 
 from blocks.errors import AccessDenied, FlashvaultError, ObjectChanged, StoreUnavailable
 from blocks.store.base import Buffer, ObjectInfo, PartInfo, UploadInfo
@@ -56,6 +56,8 @@ class FaultyStore:
         self.trace: list[str] = []
         self.outage_until = 0
         self.outage_of = ""
+        self.garbled: dict[Process | None, str] = {}
+        """By process, the object of which it was given wrong bytes the last time it read."""
 
     @property
     def conditional_put(self) -> bool:
@@ -79,13 +81,13 @@ class FaultyStore:
         return self._write("put", key, lambda: self.inner.put(key, content, if_absent=if_absent))
 
     def get(self, key: str, *, etag: str | None = None) -> bytes:
-        return self._garbled(self._call("get", key, lambda: self.inner.get(key, etag=etag)))
+        return self._garbled(key, self._call("get", key, lambda: self.inner.get(key, etag=etag)))
 
     def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> Buffer:
         read = self._call(
             "range", key, lambda: self.inner.get_range(key, offset, length, etag=etag)
         )
-        return self._garbled(bytes(read))
+        return self._garbled(key, bytes(read))
 
     def head(self, key: str) -> ObjectInfo:
         return self._call("head", key, lambda: self.inner.head(key))
@@ -199,10 +201,14 @@ class FaultyStore:
             self.scheduler.sleep_now(rng.choice([3, 30, 300]))
         return answer
 
-    def _garbled(self, data: bytes) -> bytes:
+    def _garbled(self, key: str, data: bytes) -> bytes:
+        """Flip a bit, but not in two reads of one object in a row: that is how rot is told."""
         rng = self.scheduler.rng
-        if not data or rng.random() >= self.rates.garble:
+        process = self.scheduler.current
+        if not data or rng.random() >= self.rates.garble or self.garbled.get(process) == key:
+            self.garbled.pop(process, None)
             return data
+        self.garbled[process] = key
         self.scheduler.count("garble")
         at = rng.randrange(len(data))
         return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]

@@ -173,17 +173,39 @@ def restore(store: Store, point: RestorePoint) -> Content:
     content = []
     try:
         for digest, key, offset in read_map(store, point):
-            data = bytes(EXTENT_BYTES)
-            for _ in range(2 if key else 0):
-                data = bytes(store.get_range(key, offset, EXTENT_BYTES, etag=etags[key]))
-                if blake3(data).hexdigest() == digest:
-                    break
-            if blake3(data).hexdigest() != digest:
-                raise CorruptData(f"{key} at {offset}")
-            content.append(int.from_bytes(data, "big"))
+            content.append(read_extent(store, key, offset, digest, etags) if key else 0)
     except (ObjectMissing, ObjectChanged) as error:
         raise BrokenChain(f"{point.id}: {error}") from error
     return tuple(content)
+
+
+def look(store: Store, point: RestorePoint) -> tuple[Content | None, set[tuple[str, int, int]]]:
+    """Read a point as verify does: its content, or what is wrong as (key, offset, length)."""
+    etags = {named.key: named.etag for named in point.objects}
+    fates: list[Fate] = []
+    wrong: set[tuple[str, int, int]] = set()
+    for page in point.volumes[0].pages:
+        try:
+            data = read_twice(store, page.object)
+        except (CorruptData, ObjectMissing, ObjectChanged):
+            wrong.add((page.object.key, 0, page.object.size_bytes))
+        else:
+            fates += [(digest, key, offset) for digest, key, offset in json.loads(data)]
+    content = []
+    for digest, key, offset in fates:
+        try:
+            content.append(read_extent(store, key, offset, digest, etags) if key else 0)
+        except (CorruptData, ObjectMissing, ObjectChanged):
+            wrong.add((key, offset, EXTENT_BYTES))
+    return (None if wrong else tuple(content)), wrong
+
+
+def read_extent(store: Store, key: str, offset: int, digest: str, etags: dict[str, str]) -> int:
+    for _ in range(2):
+        data = bytes(store.get_range(key, offset, EXTENT_BYTES, etag=etags[key]))
+        if blake3(data).hexdigest() == digest:
+            return int.from_bytes(data, "big")
+    raise CorruptData(f"{key} at {offset}")
 
 
 def read_twice(store: Store, named: StoredObject) -> bytes:
