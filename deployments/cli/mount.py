@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 def mount(
     group: Annotated[str, typer.Argument(metavar="RG", help="Resource group.")],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An empty directory.")],
+    directory: Annotated[
+        # `readable=False`: what is wrong with it says `_require_place`, with what to do next.
+        Path, typer.Argument(metavar="DIR", help="An empty directory.", readable=False)
+    ],
     point: Annotated[str, typer.Option("--point", help="Restore point; else the newest.")] = "",
     volume: Annotated[
         list[str] | None, typer.Option("--volume", help="Only these disks, such as hdisk18.")
@@ -47,7 +50,8 @@ def mount(
     """Show the volumes of a restore point as files, read-only, straight from the bucket.
 
     Runs until Ctrl-C or `umount DIR`. Only what is read is fetched, and every byte is proven
-    before it is shown; damaged places answer with an input/output error.
+    before it is shown; damaged places answer with an input/output error. If its process is killed,
+    reads fail with "Transport endpoint is not connected": `umount -l DIR`, and mount again.
 
     Then, for a file system that is alone on its disk:
     mount -o ro,noload,loop /mnt/point/hdisk18.img /mnt/files
@@ -57,6 +61,7 @@ def mount(
     with reported_errors(as_json=as_json):
         from blocks.units import parse_size
 
+        _require_place(directory)
         source, found, cipher = _open(group, point, bucket)
         show = _Show(found, source, cipher, volume or [], cache_bytes=parse_size(cache))
         try:
@@ -196,19 +201,43 @@ class _Show:
         return shown
 
 
+def _require_place(directory: Path) -> None:
+    """Refuse what is no place to mount on.
+
+    Raises:
+        ConfigError: there is no such directory, it is not empty, or a dead mount is on it.
+    """
+    from blocks.errors import ConfigError
+
+    try:
+        if not directory.is_dir():
+            raise ConfigError(f"{directory} is no directory", hint=f"mkdir {directory}")
+        is_empty = not any(directory.iterdir())
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise ConfigError(
+                f"{directory} cannot be looked into: {error.strerror}",
+                hint="Choose an empty directory of your own.",
+            ) from error
+        # Its process was killed: the kernel keeps the mount, and nobody answers.
+        raise ConfigError(
+            f"{directory} is a mount whose process is gone: nothing can be read there",
+            hint=f"Unmount what lies on its files, then run `umount -l {directory}`"
+            f" (without root `fusermount3 -uz {directory}`), and mount again.",
+        ) from error
+    if not is_empty:
+        raise ConfigError(f"{directory} is not empty", hint="Choose an empty directory.")
+
+
 def _serve(show: _Show, directory: Path, *, allow_other: bool) -> None:
     """Mount, and return when it is unmounted.
 
     Raises:
-        ConfigError: the directory is no place to mount on, or this machine has no FUSE.
+        ConfigError: this machine has no FUSE.
         HostError: FUSE refused.
     """
-    from blocks.errors import ConfigError, HostError
+    from blocks.errors import HostError
 
-    if not directory.is_dir():
-        raise ConfigError(f"{directory} is no directory", hint=f"mkdir {directory}")
-    if any(directory.iterdir()):
-        raise ConfigError(f"{directory} is not empty", hint="Choose an empty directory.")
     fuse = _fuse()
     ready = _announce(show, directory)
     try:

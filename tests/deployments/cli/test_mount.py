@@ -67,7 +67,7 @@ def mounted(site, tmp_path):
         def stop(number=signal.SIGTERM):
             process.send_signal(number)
             said, _ = process.communicate(timeout=60)
-            assert process.returncode == 0
+            assert process.returncode == (-number if number == signal.SIGKILL else 0)
             return json.loads(said)
 
         yield directory, stop
@@ -75,6 +75,7 @@ def mounted(site, tmp_path):
         if process.poll() is None:
             process.terminate()
             process.communicate(timeout=60)
+        subprocess.run(["fusermount3", "-uz", directory], capture_output=True, check=False)
 
 
 def test_a_file_is_copied_out_of_100_gib_without_fetching_them(site, mounted, tmp_path):
@@ -102,6 +103,20 @@ def test_what_is_shown_cannot_be_written_and_ctrl_c_ends_it(mounted):
         (directory / "hdisk19.img").open("rb")
     stop(signal.SIGINT)
     assert not os.path.ismount(directory)
+
+
+def test_a_killed_mount_says_what_to_do_and_can_be_mounted_again(site, mounted, flashvault):
+    directory, stop = mounted
+    with pytest.raises(ValueError, match="Expecting value"):
+        stop(signal.SIGKILL)
+    with pytest.raises(OSError, match="not connected"):
+        os.listdir(directory)
+    said = flashvault(f"mount RG1 {directory} --bucket file://{site}/bucket")
+    assert said.status == 2
+    assert "process is gone" in said.err
+    assert "fusermount3 -uz" in said.err
+    tool("fusermount3", "-uz", str(directory))
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.root
