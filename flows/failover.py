@@ -32,6 +32,7 @@ from tasks.takeover import (
     measure_difference,
     plan_takeover,
     refuse_unless_possible,
+    settle,
     survey,
     take_over,
 )
@@ -160,7 +161,10 @@ def _move(
         approve_move(asked.name, plan.move, move_markdown(document), approved)
     began = datetime.now(UTC)
     state = carry_out(run, wanted, asked, plan)
-    taken = take_over(run, wanted, asked, plan, surveyed) if plan.takes_over else None
+    taken = None
+    if plan.takes_over:
+        taken = take_over(run, wanted, asked, plan, surveyed)
+        settle(asked, plan, taken)
     done = datetime.now(UTC)
     document = move_document(asked, plan, surveyed, state, taken, began, done, measured=measured)
     markdown = move_markdown(document)

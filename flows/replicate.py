@@ -21,14 +21,14 @@ from flows.endings import Ending, ended, skipped
 from tasks.move_report import move_document, move_markdown
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import Poll, look
-from tasks.remote_memory import recall, remember
+from tasks.remote_memory import recall
 from tasks.remote_setup import check
 from tasks.replication import (
     health_document,
     is_check_due,
     judged,
+    remember_and_tell,
     report_health,
-    tell,
     watched,
 )
 from tasks.run import Run, run_of
@@ -139,12 +139,11 @@ def _start(
 
 
 def _judged(run: Run, wanted: Configuration, asked: BackupProfile, poll: Poll) -> Seen:
-    """Judge a poll and tell what is new: remembered once told, so that no alarm is lost."""
+    """Judge a poll and tell what is new, so that no alarm is lost and none told twice."""
     memory = recall(asked.name)
     checked = check(run, wanted, asked, poll) if is_check_due(memory, poll) else None
-    health, memory, told = judged(asked, memory, poll, checked)
-    tell(asked, health, told)
-    remember(asked.name, memory)
+    health, memory = judged(asked, memory, poll, checked)
+    memory, told = remember_and_tell(asked, memory)
     return Seen(poll, health, memory, told)
 
 

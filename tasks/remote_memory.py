@@ -2,8 +2,8 @@
 
 Three small files in the state directory. Where a Prefect server is, the memory is also a variable,
 so that another worker goes on where this one stopped and tells nothing twice. All of it is a cache:
-lost, the next poll starts anew, and tells what it sees once more. What a failover loses is kept
-apart, for polls go on while it runs.
+lost, the next poll starts anew, and tells what it sees once more. The last move is kept apart, for
+polls go on while it runs.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
 from pydantic import BaseModel, ValidationError
 
-from blocks.policy.loss import Parting
+from blocks.policy.loss import Begun
 from blocks.policy.replication import Health, Memory, Transition
 from blocks.units import slug
 from tasks.journal import state_directory
 from tasks.open import has_api
 from tasks.steps import run_log
 
-POLLS, PARTING = "json", "parting.json"
-"""Which memory: that of the polls, and that of the last failover."""
+POLLS, MOVE = "json", "move.json"
+"""Which memory: that of the polls, and that of the last move."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -62,14 +62,14 @@ def remember(group: str, memory: Memory) -> None:
     _keep(memory, group, POLLS)
 
 
-def recall_parting(group: str) -> Parting | None:
-    """Return what was known when the last failover was ordered, None if there was none."""
-    return max(_found(Parting, group, PARTING), key=lambda parting: parting.at, default=None)
+def recall_begun(group: str) -> Begun | None:
+    """Return the last move as it was when it was ordered, None if there was none."""
+    return max(_found(Begun, group, MOVE), key=lambda begun: begun.at, default=None)
 
 
-def remember_parting(group: str, parting: Parting) -> None:
-    """Write down what is lost by a failover, before it is ordered."""
-    _keep(parting, group, PARTING)
+def remember_begun(group: str, begun: Begun) -> None:
+    """Write down a move, before it is ordered and when it is done."""
+    _keep(begun, group, MOVE)
 
 
 def append_history(group: str, health: Health, told: Sequence[Transition]) -> list[Sample]:

@@ -6,6 +6,7 @@ takes days is watched by many short runs, which remember each other (`tasks.remo
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from blocks.policy.replication import (
     Condition,
     Health,
     Memory,
+    Notice,
     Transition,
     follow,
     joint_recovery_point,
@@ -30,7 +32,7 @@ from tasks.lag_chart import as_image, lag_chart
 from tasks.notify import Severity, notify
 from tasks.progress import published
 from tasks.remote_look import Poll
-from tasks.remote_memory import Sample, append_history
+from tasks.remote_memory import Sample, append_history, remember
 from tasks.remote_setup import Checked
 from tasks.steps import run_log
 
@@ -57,8 +59,8 @@ def is_check_due(memory: Memory, poll: Poll) -> bool:
 
 def judged(
     profile: BackupProfile, memory: Memory, poll: Poll, checked: Checked | None
-) -> tuple[Health, Memory, tuple[Transition, ...]]:
-    """Judge a poll: its health, the memory to keep, and what is to be told."""
+) -> tuple[Health, Memory]:
+    """Judge a poll: its health, and the memory to keep, with what is to be told."""
     silent = fallen_silent(memory.silent_since, poll.silent, poll.at)
     memory = memory.model_copy(update={"silent_since": silent})
     if checked is not None:
@@ -81,23 +83,54 @@ def judged(
     if memory.faults:
         health = replace(health, notes=(*health.notes, *memory.faults))
     memory, told = follow(memory, health)
-    return health, memory, told
-
-
-def tell(profile: BackupProfile, health: Health, told: tuple[Transition, ...]) -> None:
-    """Emit an event and run the notify method for every transition."""
-    for transition in told:
-        lag_s = None if health.lag is None else round(health.lag.total_seconds(), 1)
-        reports.event(
-            f"remote.{transition}",
-            profile.name,
-            condition=str(health.condition),
+    notices = (
+        Notice(
+            transition=transition,
+            at=health.at,
+            condition=health.condition,
             state=str(health.state or ""),
-            lag_s=lag_s,
-            detail=health.why,
+            lag_s=_seconds(health.lag),
+            why=health.why,
         )
-        notify(profile, f"remote_{transition}", SEVERITIES[transition], health.why)
-        run_log().warning("%s: remote %s: %s", profile.name, transition, health.why)
+        for transition in told
+    )
+    return health, memory.model_copy(update={"untold": (*memory.untold, *notices)})
+
+
+def remember_and_tell(
+    profile: BackupProfile, memory: Memory
+) -> tuple[Memory, tuple[Transition, ...]]:
+    """Write down what a poll saw, then tell what is new; return the memory and what was told.
+
+    Each change is written down before it is told, and crossed out once it is told: a run that is
+    killed loses none. One killed in the instant between telling and crossing out tells it again,
+    with the same id, for an alarm twice is better than none.
+    """
+    told = tuple(notice.transition for notice in memory.untold)
+    remember(profile.name, memory)
+    while memory.untold:
+        _tell(profile, memory.untold[0])
+        memory = memory.model_copy(update={"untold": memory.untold[1:]})
+        remember(profile.name, memory)
+    return memory, told
+
+
+def _tell(profile: BackupProfile, notice: Notice) -> None:
+    """Emit an event and run the notify method."""
+    name = f"remote.{notice.transition}"
+    id_ = uuid.uuid5(uuid.NAMESPACE_URL, f"flashvault:{profile.name}:{name}:{notice.at}")
+    reports.event(
+        name,
+        profile.name,
+        event_id=id_,
+        condition=str(notice.condition),
+        state=notice.state,
+        lag_s=notice.lag_s,
+        detail=notice.why,
+    )
+    severity = SEVERITIES[notice.transition]
+    notify(profile, f"remote_{notice.transition}", severity, notice.why, notice_id=str(id_))
+    run_log().warning("%s: remote %s: %s", profile.name, notice.transition, notice.why)
 
 
 def health_document(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from typing import Any
+from uuid import UUID
 
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -49,19 +50,23 @@ def progress(key: str, percent: float, description: str = "") -> None:
         log.warning("artifact %s not written: %s", key, error)
 
 
-def event(name: str, group: str, **payload: Any) -> None:
+def event(name: str, group: str, event_id: UUID | None = None, **payload: Any) -> None:
     """Emit `flashvault.<name>` about a resource group, without waiting for the server.
+
+    With an `event_id`, emitting it again is the same event: the server keeps one.
 
     With the API away Prefect's call blocks for a quarter of a minute; nothing here may.
     """
     if FlowRunContext.get() is None:
         return
-    thread = threading.Thread(target=_emit, args=(name, group, payload), daemon=True, name="event")
+    thread = threading.Thread(
+        target=_emit, args=(name, group, event_id, payload), daemon=True, name="event"
+    )
     thread.start()
     thread.join(2.0)
 
 
-def _emit(name: str, group: str, payload: dict[str, Any]) -> None:
+def _emit(name: str, group: str, event_id: UUID | None, payload: dict[str, Any]) -> None:
     try:
         emit_event(
             event=f"flashvault.{name}",
@@ -70,6 +75,7 @@ def _emit(name: str, group: str, payload: dict[str, Any]) -> None:
                 "prefect.resource.name": group,
             },
             payload=payload,
+            id=event_id,
         )
     except Exception as error:  # noqa: BLE001 - as above
         log.warning("event %s not sent: %s", name, error)

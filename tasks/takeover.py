@@ -15,7 +15,7 @@ from typing import Any
 
 from blocks.errors import FlashvaultError, Refused, SvcStateError
 from blocks.host.base import Disk, Host
-from blocks.policy.loss import fallen_silent
+from blocks.policy.loss import Begun, fallen_silent
 from blocks.policy.replication import Memory, judge, parted_by
 from blocks.policy.situation import Move, Order, Plan, Situation
 from blocks.policy.takeover import plan_move
@@ -26,7 +26,7 @@ from tasks.divergence import Difference, measure, sides_or_refuse
 from tasks.open import array, host
 from tasks.owner import members
 from tasks.remote_look import Poll, look
-from tasks.remote_memory import recall, recall_parting, remember_parting
+from tasks.remote_memory import recall, recall_begun, remember_begun
 from tasks.remote_setup import newest_cloud_point
 from tasks.run import Run
 from tasks.sites import activity
@@ -86,11 +86,19 @@ def survey(
         parted_by=parted_by(poll.views, memory, poll.at),
         silent_since=silent_since,
         unhelpful=frozenset(poll.problems) - poll.silent,
-        parting=recall_parting(profile.name),
+        begun=_begun(profile, memory),
         cloud_point=_cloud_point(wanted, profile, memory) if with_cloud else None,
     )
     problems = tuple(f"{name}: {why}" for name, why in poll.problems.items())
     return Survey(poll, situation, uids, (*problems, *silent))
+
+
+def _begun(profile: BackupProfile, memory: Memory) -> Begun | None:
+    """Return the last move, unless it is a failover since which the group was in sync again."""
+    begun = recall_begun(profile.name)
+    if begun is None or begun.move != Move.FAILOVER or memory.in_sync_at is None:
+        return begun
+    return begun if memory.in_sync_at <= begun.at else None
 
 
 def _cloud_point(wanted: Configuration, profile: BackupProfile, memory: Memory) -> datetime | None:
@@ -182,9 +190,9 @@ def carry_out(run: Run, wanted: Configuration, profile: BackupProfile, plan: Pla
     if plan.order is None:
         return ""
     name = profile.replicated_resources
-    if plan.parting is not None:
-        # Once both sides are writable nobody can tell it again.
-        remember_parting(profile.name, plan.parting)
+    if plan.begun is not None:
+        # Afterwards nobody can tell it again.
+        remember_begun(profile.name, plan.begun)
     with array(wanted, plan.at) as client:
         group = RemoteGroup(client, name)
         found = group.group()
@@ -261,6 +269,12 @@ def take_over(
             f" yourself (importvg), from {', '.join(names)}"
         )
     return TakenOver(node, names, tuple(imported), tuple(faults), tuple(notes))
+
+
+def settle(profile: BackupProfile, plan: Plan, taken: TakenOver) -> None:
+    """Write down that a move is done, once its hosts have taken over too."""
+    if plan.begun is not None and not taken.faults:
+        remember_begun(profile.name, plan.begun.model_copy(update={"is_done": True}))
 
 
 def _seeing(

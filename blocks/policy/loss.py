@@ -16,15 +16,23 @@ from pydantic import BaseModel, ConfigDict
 from blocks.units import format_duration
 
 
-class Parting(BaseModel):
-    """What was known when a failover was ordered: kept, for afterwards nobody can tell it again."""
+class Begun(BaseModel):
+    """A move as it was when its order was about to be sent.
+
+    Kept, for afterwards nobody can tell again what a failover loses, nor that hosts are still to
+    take over after roles were swapped by a run that died.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    move: str
+    """`failover`, `failback` or `switch`."""
     at: datetime
     """When the order was about to be sent; at the latest then the old primary was given up."""
     to: str
-    """The storage system that took over."""
+    """The storage system that takes over."""
+    is_done: bool = False
+    """The hosts have taken over too."""
     recovery_point: datetime | None = None
     """Up to here the copy surely reaches."""
     parted_by: datetime | None = None

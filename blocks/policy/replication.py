@@ -111,6 +111,19 @@ class Health:
         return self.condition is Condition.IN_SYNC and not self.is_breached
 
 
+class Notice(BaseModel):
+    """A transition to be told: kept until it is, whatever happens to the run that saw it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    transition: Transition
+    at: datetime
+    condition: Condition
+    state: str
+    lag_s: float | None
+    why: str
+
+
 class Memory(BaseModel):
     """What is remembered from poll to poll."""
 
@@ -126,6 +139,8 @@ class Memory(BaseModel):
     was_in_sync: bool = False
     is_degraded_told: bool = False
     is_breach_told: bool = False
+    untold: tuple[Notice, ...] = ()
+    """Seen, and perhaps not told yet: a run that is killed in between leaves them here."""
     progress: tuple[tuple[datetime, float], ...] = ()
     checked_at: datetime | None = None
     faults: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from blocks.policy.loss import Parting
+from blocks.policy.loss import Begun
 from blocks.svc.model import RemoteState, Side
 from blocks.svc.remote_view import RemoteView
 
@@ -74,8 +74,8 @@ class Situation:
     """Arrays that give no sign of life, each with the first look that found it so."""
     unhelpful: frozenset[str] = frozenset()
     """Arrays that are there and tell nothing: they refuse the login, or do not know the group."""
-    parting: Parting | None = None
-    """What was known when an earlier failover was ordered."""
+    begun: Begun | None = None
+    """The last move that was ordered."""
     cloud_point: datetime | None = None
     """When the group's newest restore point in the cloud was taken."""
 
@@ -125,8 +125,8 @@ class Plan:
     """Up to here the copy surely reaches."""
     loss: timedelta | None = None
     """At most so much is lost."""
-    parting: Parting | None = None
-    """Of a failover: how the two sites parted, and so what is lost."""
+    begun: Begun | None = None
+    """The move to write down before its order is sent, or the one this goes on with."""
     cloud_point: datetime | None = None
     """Of a failover: the newest restore point there is instead."""
     overwrites: str = ""
@@ -140,7 +140,7 @@ class Plan:
 
     def document(self) -> dict[str, Any]:
         """Return the plan for `--json` and the UI."""
-        parting = self.parting
+        begun = self.begun
         return {
             "move": str(self.move),
             "to": self.to,
@@ -150,10 +150,10 @@ class Plan:
             "hint": self.hint,
             "is_split": self.is_split,
             "recovery_point": _iso(self.recovery_point),
-            "parted_by": _iso(parting.parted_by if parting else None),
-            "silent_by": _iso(parting.silent_by if parting else None),
+            "parted_by": _iso(begun.parted_by if begun else None),
+            "silent_by": _iso(begun.silent_by if begun else None),
             "loss_s": _seconds(self.loss),
-            "loss_if_stopped_s": _seconds(parting.if_stopped if parting else None),
+            "loss_if_stopped_s": _seconds(begun.if_stopped if begun else None),
             "cloud_point": _iso(self.cloud_point),
             "overwrites": self.overwrites,
             "takes_over": self.takes_over,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from blocks.policy.loss import Parting, in_utc, newest_of_both
+from blocks.policy.loss import Begun, in_utc, newest_of_both
 from blocks.policy.situation import Activity, Move, Order, Plan, Situation
 from blocks.svc.model import RemoteState
 from blocks.svc.remote_view import CONNECTED, RemoteView
@@ -116,9 +116,9 @@ def _already_split(plan: Plan, seen: Situation) -> Plan:
         recovery_point=seen.recovery_point,
         notes=(f"the volumes at {plan.to} are writable already", *_unknown(seen, lost)),
     )
-    if seen.parting is None or seen.parting.to != plan.to:
+    if seen.begun is None or (seen.begun.move, seen.begun.to) != (Move.FAILOVER, plan.to):
         return split
-    return _with_loss(split, seen.parting)
+    return _with_loss(split, seen.begun)
 
 
 def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: bool) -> Plan:
@@ -151,20 +151,19 @@ def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: 
             *_unknown(seen, lost),
         ),
     )
-    parting = Parting(
+    begun = Begun(
+        move=plan.move,
         at=seen.now,
         to=plan.to,
         recovery_point=seen.recovery_point,
         parted_by=seen.parted_by,
         silent_by=seen.silent_since.get(lost),
     )
-    return _with_loss(order, parting)
+    return _with_loss(order, begun)
 
 
-def _with_loss(plan: Plan, parting: Parting) -> Plan:
-    return replace(
-        plan, recovery_point=parting.recovery_point, loss=parting.at_most, parting=parting
-    )
+def _with_loss(plan: Plan, begun: Begun) -> Plan:
+    return replace(plan, recovery_point=begun.recovery_point, loss=begun.at_most, begun=begun)
 
 
 def _cloud_says(seen: Situation) -> str:
@@ -182,7 +181,31 @@ def _switch(seen: Situation) -> Plan:
     plan = Plan(Move.SWITCH, to, takes_over=True)
     if not source:
         return _no(plan, f"no side is the primary (the group is {_states(seen)})", _FAILBACK_HINT)
+    if _is_half_done(Move.SWITCH, source, seen):
+        # Else the same command given again would swap the roles back.
+        return _go_on(replace(plan, to=source), seen)
     return _swap(plan, seen, source)
+
+
+def _is_half_done(move: Move, primary: str, seen: Situation) -> bool:
+    """Say whether a run of this move died after the roles were swapped, before hosts took over."""
+    begun = seen.begun
+    return begun is not None and not begun.is_done and (begun.move, begun.to) == (move, primary)
+
+
+def _go_on(plan: Plan, seen: Situation) -> Plan:
+    """The arrays have done their part: only the hosts are left."""
+    return replace(
+        plan,
+        takes_over=True,
+        begun=seen.begun,
+        recovery_point=seen.now,
+        loss=timedelta(0),
+        notes=(
+            f"a {plan.move} that was interrupted has swapped the roles already: {plan.to} is the"
+            " primary, and its hosts are still to take over",
+        ),
+    )
 
 
 def _swap(plan: Plan, seen: Situation, source: str) -> Plan:
@@ -215,6 +238,7 @@ def _swap(plan: Plan, seen: Situation, source: str) -> Plan:
         order=Order.SWITCH,
         primary=seen.side(plan.to),
         wanted=(view.state,),
+        begun=Begun(move=plan.move, at=seen.now, to=plan.to),
         recovery_point=seen.now,
         loss=timedelta(0),
         notes=_unknown(seen, source),
@@ -248,6 +272,8 @@ def _failback(seen: Situation, *, keep_home: bool) -> Plan:
     if view.state is RemoteState.IDLING:
         return _start_from_idling(plan, seen, keep_home=keep_home)
     if seen.primary == home:
+        if _is_half_done(Move.FAILBACK, home, seen):
+            return _go_on(plan, seen)
         return _at_home(plan, view)
     match view.state:
         case RemoteState.CONSISTENT_SYNCHRONIZED | RemoteState.CONSISTENT_COPYING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from blocks.runner import Completed
 from blocks.svc.client import SvcClient
 from deployments.lab import wiring
 from deployments.lab.arrays import Arrays
+from deployments.lab.svc import mirror
 from flows import failover as moves
 from flows import replicate as watching
 from tasks import (
@@ -57,15 +59,17 @@ class Wire:
 
     address = "wire"
 
-    def __init__(self, system, lines) -> None:
-        self.system, self.lines = system, lines
+    def __init__(self, system, bench) -> None:
+        self.system, self.lines, self.bench = system, bench.lines, bench
 
     def run(self, command, *, timeout_s=60.0, stdin=None) -> Completed:
         if self.system.is_dead:
             raise Unreachable(f"no route to {self.system.state.name}")
         words = shlex.split(command) if isinstance(command, str) else list(command)
+        self.bench.strike()
         self.lines.append((self.system.state.name, words))
         output = self.system.run(words)
+        self.bench.strike()
         return Completed(output.status, output.stdout, output.stderr)
 
     def close(self) -> None:
@@ -81,6 +85,7 @@ class Machine:
     state: GroupState = GroupState.OFFLINE
     is_alive: bool = True
     imported: dict[str, list[str]] = field(default_factory=dict)
+    strike: Callable[[], None] = lambda: None
 
     def group_state(self, group: str) -> GroupState:
         if not self.is_alive:
@@ -102,7 +107,9 @@ class Machine:
         pass
 
     def import_group(self, name: str, disks, *, major=None) -> None:
+        self.strike()
         self.imported[name] = [disk.name for disk in disks]
+        self.strike()
 
 
 @dataclass
@@ -116,6 +123,31 @@ class Bench:
     told: list = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     refuses: set[str] = field(default_factory=set)
+    strikes_left: int = 0
+    """Die at the so-manieth moment before or after a command; 0 never."""
+    is_dead: bool = False
+
+    def strike(self) -> None:
+        """Die here, if it is time; the dead send nothing more."""
+        if self.is_dead:
+            raise KeyboardInterrupt
+        if self.strikes_left:
+            self.strikes_left -= 1
+            self.is_dead = not self.strikes_left
+            if self.is_dead:
+                raise KeyboardInterrupt
+
+    def writable(self) -> set[str]:
+        """Return the arrays whose volumes of the group hosts can write now."""
+        found = set()
+        for system, pair in zip(
+            self.arrays.systems.values(), zip(*PAIRS, strict=True), strict=True
+        ):
+            if not system.is_dead and all(
+                mirror.is_writable(system, system.volume(name)) for name in pair
+            ):
+                found.add(system.state.name)
+        return found
 
     def ask(self, line: str, name: str = "storage1") -> str:
         output = self.arrays.systems[name].run(line.split(" "))
@@ -200,11 +232,14 @@ def bench(tmp_path, monkeypatch) -> Bench:
     }
     made = Bench(arrays, clock, wanted, machines, tmp_path / "state")
 
+    for machine in machines.values():
+        machine.strike = made.strike
+
     @contextmanager
     def array(_: Configuration, name: str):
         if name in made.refuses:
             raise LoginRefused(f"admin@{name} is not let in")
-        yield SvcClient(Wire(arrays.systems[made.alias.get(name, name)], made.lines))
+        yield SvcClient(Wire(arrays.systems[made.alias.get(name, name)], made))
 
     def nobody(*_: object):
         raise HostError("online nowhere")

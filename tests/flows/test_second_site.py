@@ -19,10 +19,12 @@ from blocks.profile.base import parse
 from blocks.profile.model import BackupProfile
 from flows import failover as moves
 from tasks import (
+    replication,
     snapshot_source,
     takeover,
 )
 from tasks.journal import GroupLock
+from tasks.remote_memory import recall
 
 GROUP = "sample_remote_cg"
 PAIRS = [("Node1_1", "Node2_1"), ("Node1_2", "Node2_2")]
@@ -127,6 +129,67 @@ def test_a_group_that_is_not_there_is_an_alarm_that_says_so(bench) -> None:
     assert (seen["condition"], seen["told"]) == ("unseen", ["degraded"])
     assert all("CMMVC5754E" in note for note in seen["notes"])
     assert "no array tells of the group" in moves.failover.fn("RG1", dry_run=True).summary
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_poll_killed_while_it_tells_is_made_good_by_the_next(bench, monkeypatch, when) -> None:
+    bench.synchronize()
+    bench.arrays.link(is_up=False)
+
+    def killed(*words: object, **facts: str) -> None:
+        if when == "after":
+            bench.told.append(words[1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replication, "notify", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.poll()
+    assert recall("RG1").untold[0].transition == "degraded"
+    assert bench.poll()["told"] == ["degraded"]
+    assert bench.poll()["told"] == []
+    # Killed between telling and crossing out, it is told once more: better than not at all.
+    assert bench.told == ["remote_degraded"] * (2 if when == "after" else 1)
+    bench.arrays.link(is_up=True)
+    assert bench.poll()["told"] == ["recovered"]
+
+
+def test_an_alarm_whose_run_was_killed_is_told_though_all_is_well_again(bench, monkeypatch) -> None:
+    bench.synchronize()
+    bench.arrays.link(is_up=False)
+
+    def killed(*_: object, **__: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replication, "notify", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.poll()
+    bench.arrays.link(is_up=True)
+    assert bench.poll()["told"] == ["degraded", "recovered"]
+    assert bench.told == ["remote_degraded", "remote_recovered"]
+
+
+def test_a_notice_told_again_has_the_same_id(bench, monkeypatch) -> None:
+    ids = []
+    monkeypatch.setattr(replication, "notify", lambda *_, notice_id, **__: ids.append(notice_id))
+    keep = replication.remember
+
+    def killed(group: str, memory) -> None:
+        if ids:
+            raise KeyboardInterrupt
+        keep(group, memory)
+
+    bench.configure()
+    bench.ask(f"startrcconsistgrp {GROUP}")
+    bench.clock.sleep(COPY_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(replication, "remember", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.poll()
+    assert bench.poll()["told"] == ["in_sync"]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
 
 
 # Moves -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from blocks.policy.loss import Parting
+from blocks.policy.loss import Begun
 from blocks.policy.replication import Condition, Health, Memory, Transition
 from tasks import remote_memory
 from tasks.lag_chart import as_image, lag_chart
@@ -16,9 +16,9 @@ from tasks.remote_memory import (
     append_history,
     read_history,
     recall,
-    recall_parting,
+    recall_begun,
     remember,
-    remember_parting,
+    remember_begun,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -51,21 +51,21 @@ def test_a_memory_cut_short_by_a_crash_is_started_anew(state) -> None:
     assert recall("RG1") == Memory()
 
 
-def test_what_a_failover_loses_is_kept_apart_from_the_polls(monkeypatch) -> None:
-    assert recall_parting("RG1") is None
-    parting = Parting(at=NOW, to="storage2", recovery_point=NOW - timedelta(seconds=9))
-    remember_parting("RG1", parting)
+def test_a_move_is_kept_apart_from_the_polls(monkeypatch) -> None:
+    assert recall_begun("RG1") is None
+    begun = Begun(move="failover", at=NOW, to="storage2", recovery_point=NOW - timedelta(seconds=9))
+    remember_begun("RG1", begun)
     remember("RG1", Memory(at=NOW))
-    assert recall_parting("RG1") == parting
-    newer = parting.model_copy(update={"at": NOW + timedelta(days=1)})
+    assert recall_begun("RG1") == begun
+    newer = begun.model_copy(update={"at": NOW + timedelta(days=1)})
     held = {
-        remote_memory._variable("RG1", remote_memory.PARTING): newer.model_dump_json(),
+        remote_memory._variable("RG1", remote_memory.MOVE): newer.model_dump_json(),
         remote_memory._variable("RG1", remote_memory.POLLS): None,
     }
     assert len(held) == 2, "the two memories have variables of their own"
     monkeypatch.setattr(remote_memory, "has_api", lambda: True)
     monkeypatch.setattr(remote_memory.Variable, "get", lambda name, default=None: held[name])
-    assert recall_parting("RG1") == newer
+    assert recall_begun("RG1") == newer
     assert recall("RG1") == Memory(at=NOW)
 
 
