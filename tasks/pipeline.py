@@ -19,6 +19,7 @@ from blocks.catalog.point import PageRef, StoredObject, VolumeImage
 from blocks.errors import (
     CorruptData,
     FlashvaultError,
+    HostError,
     ObjectChanged,
     ObjectMissing,
     UnknownFormat,
@@ -155,6 +156,8 @@ def capture_volume(
         StoreError: the store did not take it.
     """
     keep_freed_memory()
+    if not reader.size_bytes:
+        raise HostError("the disk has no bytes", hint="Is it mapped to this host, and open?")
     geometry = Geometry(reader.size_bytes, settings.extent_bytes)
     warning = ""
     if parent is not None:

@@ -127,7 +127,10 @@ def require_group_name(group: str) -> str:
         ConfigError: it is empty, holds `/`, or is one of the tool's own folders.
     """
     if not group or "/" in group or group in CONTROL_FOLDERS:
-        raise ConfigError(f"'{group}' cannot be the name of a resource group here")
+        raise ConfigError(
+            f"'{group}' cannot be a name in a bucket",
+            hint=f"Not empty, without /, and none of {', '.join(sorted(CONTROL_FOLDERS))}.",
+        )
     return group
 
 

@@ -188,7 +188,7 @@ def find_point(
     fits = [point for point in points if at is None or point.taken_at <= at]
     if not fits:
         raise PointMissing(
-            f"there is no restore point at or before {at}" if at else "there are none"
+            f"there is no restore point at or before {at}" if at else "there is no restore point"
         )
     return fits[-1]
 

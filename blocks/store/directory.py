@@ -16,7 +16,14 @@ from uuid import uuid4
 
 from blake3 import blake3
 
-from blocks.errors import AccessDenied, ObjectChanged, ObjectMissing, StoreError, StoreUnavailable
+from blocks.errors import (
+    AccessDenied,
+    BucketMissing,
+    ObjectChanged,
+    ObjectMissing,
+    StoreError,
+    StoreUnavailable,
+)
 from blocks.store.base import PARTS_MAX, Buffer, ObjectInfo, PartInfo, Upload, UploadInfo
 
 COPY_BYTES = 8 * 1024 * 1024
@@ -41,6 +48,7 @@ class DirectoryStore:
 
     def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
         """Store a small object."""
+        self._make_root()
         with _translated(key):
             draft = self._draft()
             _write_file(draft, [data])
@@ -103,6 +111,7 @@ class DirectoryStore:
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """List objects whose keys begin with `prefix`, sorted by key, those after `after`."""
         with _translated(prefix):
+            self._require_root()
             found = []
             start = self._objects / prefix.rpartition("/")[0]
             for folder, _, names in os.walk(start, onerror=_raise):
@@ -119,6 +128,7 @@ class DirectoryStore:
     def prefixes(self, prefix: str = "") -> Iterator[str]:
         """List the "folders" directly below `prefix`."""
         with _translated(prefix):
+            self._require_root()
             folder = self._objects / prefix
             names = sorted(os.listdir(folder)) if folder.is_dir() else []
             found = [f"{prefix}{name}/" for name in names if (folder / name).is_dir()]
@@ -192,6 +202,21 @@ class DirectoryStore:
     def abort(self, upload_id: str) -> None:
         """Forget an upload and its parts."""
         shutil.rmtree(self._uploads / upload_id, ignore_errors=True)
+
+    def _make_root(self) -> None:
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except PermissionError as error:
+            raise AccessDenied(f"{self._root}: {error.strerror}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self._root} cannot be made: {error.strerror}") from error
+
+    def _require_root(self) -> None:
+        """A directory that is not mounted is not an empty one."""
+        if not self._root.is_dir():
+            raise BucketMissing(
+                f"there is no directory {self._root}", hint="Mount it, or make it, then try again."
+            )
 
     def _draft(self) -> Path:
         folder = self._root / "drafts"

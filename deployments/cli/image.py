@@ -164,18 +164,18 @@ def _put(asked: _Put, *, quiet: bool) -> dict[str, Any]:
     from blocks.catalog.point import image_folder, image_name
     from blocks.catalog.shelf import publish
     from blocks.host.local import LocalReader
-    from blocks.units import parse_size
     from tasks.pipeline import CaptureSettings, capture_volume
     from tasks.transfer import Progress
 
+    extent_bytes = _extent(asked.extent)
     store = _open(asked.to)
     earlier = _parent(store, asked)
+    reader = LocalReader(asked.source)
     taken_at = datetime.now(UTC)
     run_id = str(ULID())
-    intent = begin_intent(store, asked.name, run_id, parent=earlier)
     began = time.monotonic()
     progress = Progress()
-    reader = LocalReader(asked.source)
+    intent = begin_intent(store, asked.name, run_id, parent=earlier)
     try:
         with _shown(progress, quiet=quiet):
             captured = capture_volume(
@@ -186,7 +186,7 @@ def _put(asked: _Put, *, quiet: bool) -> dict[str, Any]:
                 uid=_uid(asked.name),
                 parent=(earlier.volumes[0], earlier.objects) if earlier else None,
                 settings=CaptureSettings(
-                    extent_bytes=parse_size(asked.extent),
+                    extent_bytes=extent_bytes,
                     level=asked.level,
                     compress=asked.compress,
                     labels=_labels(asked, run_id, taken_at, earlier),
@@ -211,6 +211,16 @@ def _put(asked: _Put, *, quiet: bool) -> dict[str, Any]:
         "warning": captured.warning,
         "seconds": round(seconds, 3),
     }
+
+
+def _extent(text: str) -> int:
+    from blocks.errors import ConfigError
+    from blocks.units import KIB, MIB, parse_size
+
+    extent = parse_size(text)
+    if not 4 * KIB <= extent <= 4 * MIB or extent & (extent - 1):
+        raise ConfigError(f"--extent {text}: must be a power of two from 4KiB to 4MiB")
+    return extent
 
 
 def _point(

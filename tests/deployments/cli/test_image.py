@@ -1,97 +1,67 @@
-import json
-import random
-import subprocess
-import sys
+"""What a person mistypes, and what is left of it in the bucket: nothing."""
 
 import pytest
+from typer.testing import CliRunner
 
-from blocks.units import MIB
-
-
-@pytest.fixture
-def run(tmp_path):
-    def flashvault(*words, status=0, binary=False):
-        command = [sys.executable, "-m", "deployments.cli", "image", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, check=False)
-        assert done.returncode == status, done.stderr.decode()
-        if binary:
-            return done.stdout
-        return json.loads(done.stdout) if "--json" in words else done.stdout.decode()
-
-    return flashvault
+from deployments.cli.image import image
 
 
-@pytest.fixture
-def bucket(tmp_path):
-    return f"file://{tmp_path}/bucket"
+def run(*words: object):
+    done = CliRunner().invoke(image, [str(word) for word in words])
+    return done.exit_code, done.output
 
 
-@pytest.fixture
-def disk(tmp_path):
-    path = tmp_path / "disk.img"
-    path.write_bytes(random.Random(1).randbytes(3 * MIB) + bytes(2 * MIB) + b"text " * 99_999)
-    return path
+def files(directory) -> list[str]:
+    return [path.name for path in directory.rglob("*") if path.is_file()]
 
 
-def test_a_disk_goes_into_a_bucket_and_comes_back_without_server_or_profile(
-    run, bucket, disk, tmp_path
-):
-    first = run("put", disk, "--to", bucket, "--name", "db", "--json")
-    assert first["kind"] == "full"
-    with disk.open("r+b") as file:
-        file.seek(MIB)
-        file.write(b"changed")
-    second = run("put", disk, "--to", bucket, "--name", "db", "--parent", "latest", "--json")
-    assert second["kind"] == "incremental"
-    assert 0 < second["changed_bytes"] <= 256 * 1024
-    assert len(run("ls", "--from", bucket, "--json")) == 2
-    assert "whole" in run("verify", "--deep", "--from", bucket, "--name", "db")
-    target = tmp_path / "back.img"
-    run("get", target, "--from", bucket, "--name", "db", "--verify", "--json")
-    assert target.read_bytes() == disk.read_bytes()
-    where = ["--from", bucket, "--name", "db", "--range", "1048570-1048600"]
-    assert run("cat", *where, binary=True) == disk.read_bytes()[1048570:1048601]
+@pytest.mark.parametrize(
+    ("extent", "said"),
+    [
+        ("3", "must be a power of two from 4KiB to 4MiB"),
+        ("8MiB", "must be a power of two from 4KiB to 4MiB"),
+        ("many", "'many' is not a size"),
+    ],
+)
+def test_an_extent_that_cannot_be_is_refused(tmp_path, extent, said):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"x" * 10_000)
+    to = f"file://{tmp_path}/store"
+    code, output = run("put", disk, "--to", to, "--name", "a", "--extent", extent)
+    assert (code, files(tmp_path)) == (2, ["disk.img"])
+    assert said in output
 
 
-def test_a_file_with_data_is_not_written_over(run, bucket, disk, tmp_path):
-    run("put", disk, "--to", bucket, "--name", "db")
-    target = tmp_path / "used.img"
-    target.write_bytes(b"precious" * MIB)
-    run("get", target, "--from", bucket, "--name", "db", status=4)
-    assert target.read_bytes() == b"precious" * MIB
+@pytest.mark.parametrize("name", ["nosuch.img", "empty.img"])
+def test_a_disk_that_cannot_be_read_makes_no_restore_point(tmp_path, name):
+    (tmp_path / "empty.img").touch()
+    to = f"file://{tmp_path}/store"
+    (tmp_path / "store").mkdir()
+    code, output = run("put", tmp_path / name, "--to", to, "--name", "a")
+    assert code == 1
+    assert output.startswith("error: ")
+    assert run("ls", "--from", to) == (0, "")
+    assert not list(tmp_path.glob("store/objects/claims/*/intents/*"))
 
 
-def test_damage_is_an_exit_status(run, bucket, disk, tmp_path):
-    done = run("put", disk, "--to", bucket, "--name", "db", "--json")
-    [stored] = (tmp_path / "bucket").rglob(done["keys"][0].rsplit("/", 1)[-1])
-    body = bytearray(stored.read_bytes())
-    body[len(body) // 2] ^= 1
-    stored.write_bytes(bytes(body))
-    report = run("verify", "--deep", "--from", bucket, "--name", "db", "--json", status=3)
-    assert report["damaged"]
+@pytest.mark.parametrize("name", ["", "a/b", "claims"])
+def test_a_name_that_cannot_be_in_a_bucket_is_refused(tmp_path, name):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"x" * 10_000)
+    code, output = run("put", disk, "--to", f"file://{tmp_path}/store", "--name", name)
+    assert code == 2
+    assert "cannot be a name in a bucket" in output
 
 
-def test_bad_words_are_one_clear_error(run, bucket, disk):
-    run("put", disk, "--to", "nowhere", "--name", "db", status=2)
-    run("put", disk.with_name("gone"), "--to", bucket, "--name", "db", status=1)
-    run("cat", "--from", bucket, "--name", "db", status=1)
+def test_a_directory_that_is_not_there_is_not_an_empty_store(tmp_path):
+    code, output = run("ls", "--from", f"file://{tmp_path}/unmounted")
+    assert code == 1
+    assert "there is no directory" in output
 
 
-def test_an_incremental_becomes_a_full_inside_the_bucket(run, bucket, disk, tmp_path):
-    run("put", disk, "--to", bucket, "--name", "db", "--json")
-    with disk.open("r+b") as file:
-        file.seek(MIB)
-        file.write(b"changed")
-    second = run("put", disk, "--to", bucket, "--name", "db", "--parent", "latest", "--json")
-    made = run("compact", "--from", bucket, "--name", "db", "--json")
-    assert made["kind"] == "full"
-    assert made["of"] == second["restore_point"]
-    assert made["moved_bytes"] > 0
-    assert [row["kind"] for row in run("ls", "--from", bucket, "--json")] == [
-        "full",
-        "incremental",
-        "full",
-    ]
-    target = tmp_path / "back.img"
-    run("get", target, "--from", bucket, "--name", "db", "--json")
-    assert target.read_bytes() == disk.read_bytes()
+def test_a_store_that_cannot_be_made_is_an_error_of_the_store(tmp_path):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"x" * 10_000)
+    code, output = run("put", disk, "--to", f"file://{disk}/store", "--name", "a")
+    assert code == 1
+    assert "cannot be made" in output
