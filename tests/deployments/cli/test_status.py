@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from blocks.catalog.claims import begin_intent
+from blocks.catalog.drills import Drill, Drills
 from blocks.catalog.point import Kind, PointId, new_id
-from blocks.policy.overview import Drill, Kept, Overview, State
+from blocks.policy.overview import Kept, Overview, State
 from blocks.store.directory import DirectoryStore
 from deployments.cli import status
 
@@ -72,7 +73,8 @@ def group(number: int, state: State = State.OK, **more) -> Overview:
     at = NOW - timedelta(hours=number % 30)
     point = Kept(PointId("01X"), Kind.INCREMENTAL, at, at, at, 2 << 40, 1 << 34, 0)
     known = {"bucket": "b", "last": point, "age": NOW - at, "history": (point,)}
-    known |= {"next_due": NOW, "drill": Drill(NOW, "01X", 90.0)}
+    drill = Drill(run_id="01D", began_at=NOW, ended_at=NOW, restore_point="01X", rto_s=90.0)
+    known |= {"next_due": NOW, "drills": Drills((drill,))}
     return Overview(f"RG_SAP_{number:03d}", state, **(known | more))
 
 
