@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+log = logging.getLogger(__name__)
 
 Place = tuple[str, str]
 FICLONE = 0x40049409
@@ -77,8 +80,9 @@ class DiskShelf:
             for source, target in pairs:
                 copy_in_place(root / source[0] / source[1], self.path(target))
             is_still |= root != self.directory
-        if not is_still or before != [self.version(source) for source, _ in pairs]:
-            self.follow(pairs)
+        is_still &= before == [self.version(source) for source, _ in pairs]
+        if not is_still and self.follow(pairs) is None:
+            log.warning("no gap between writes: copies may be of several instants: %s", pairs)
         self.copied(pairs)
 
     @contextlib.contextmanager

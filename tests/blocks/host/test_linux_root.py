@@ -80,6 +80,22 @@ def mounted(device, tmp_path):
     run("umount", str(mount_point))
 
 
+@pytest.fixture(params=["ext4", "xfs"])
+def file_system(request, tmp_path):
+    """A mounted file system of each kind that can be frozen."""
+    if not shutil.which(f"mkfs.{request.param}"):
+        pytest.skip(f"no mkfs.{request.param} here")
+    image, mount_point = tmp_path / "image", tmp_path / request.param
+    with image.open("wb") as new:
+        new.truncate(320 * MIB)  # the least XFS takes
+    run(f"mkfs.{request.param}", "-q", str(image))
+    mount_point.mkdir()
+    run("mount", "-o", "loop", str(image), str(mount_point))
+    yield mount_point
+    subprocess.run(["fsfreeze", "-u", mount_point], check=False, capture_output=True)
+    run("umount", str(mount_point))
+
+
 def test_a_block_device_is_written_and_read_past_the_cache(host):
     (disk,) = host.disks()
     assert (disk.uid, disk.size_bytes, disk.is_active) == (UID, SIZE, False)
@@ -104,16 +120,16 @@ def test_a_mounted_device_is_in_use(host, mounted):
         host.open_write(disk)
 
 
-def test_writers_wait_while_it_is_frozen_and_go_on_after(host, mounted):
+def test_writers_wait_while_it_is_frozen_and_go_on_after(host, file_system):
     written_at = []
 
     def write():
-        with (mounted / "file").open("wb") as file:
+        with (file_system / "file").open("wb") as file:
             file.write(b"x")
             os.fsync(file.fileno())
         written_at.append(time.monotonic())
 
-    with host.frozen([str(mounted)], 20):
+    with host.frozen([str(file_system)], 20):
         writer = threading.Thread(target=write)
         writer.start()
         time.sleep(0.5)
@@ -122,11 +138,11 @@ def test_writers_wait_while_it_is_frozen_and_go_on_after(host, mounted):
     assert written_at
 
 
-def test_the_watchdog_thaws_by_itself_and_that_is_told(host, mounted):
+def test_the_watchdog_thaws_by_itself_and_that_is_told(host, file_system):
     def freeze_too_long():
-        with host.frozen([str(mounted)], 0.5):
+        with host.frozen([str(file_system)], 0.5):
             time.sleep(1.5)
-            (mounted / "file").write_bytes(b"not blocked any more")
+            (file_system / "file").write_bytes(b"not blocked any more")
 
     with pytest.raises(FreezeExpired):
         freeze_too_long()

@@ -137,20 +137,59 @@ def test_a_mirror_of_volumes_somebody_writes_to_is_never_torn(shelf) -> None:
             assert is_one_instant(numbers(shelf))
 
 
-@pytest.fixture
-def btrfs(tmp_path) -> Iterator[Path]:
-    if not shutil.which("mkfs.btrfs") or os.geteuid() != 0:
-        pytest.skip("needs root and btrfs-progs")
+@contextmanager
+def mounted(kind: str, tmp_path: Path) -> Iterator[Path]:
+    """Mount a new file system of a kind."""
+    if not shutil.which(f"mkfs.{kind}") or os.geteuid() != 0:
+        pytest.skip(f"needs root and mkfs.{kind}")
     image, place = tmp_path / "image", tmp_path / "mount"
     place.mkdir()
     with image.open("wb") as file:
         file.truncate(512 * MIB)
-    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
-    mounted = subprocess.run(["mount", "-o", "loop", image, place], check=False)
-    if mounted.returncode:
-        pytest.skip("loop devices or btrfs are not to be had here")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run([f"mkfs.{kind}", "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, place], check=False).returncode:
+        pytest.skip(f"loop devices or {kind} are not to be had here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def btrfs(tmp_path) -> Iterator[Path]:
+    with mounted("btrfs", tmp_path) as place:
+        yield place
+
+
+@pytest.fixture
+def xfs(tmp_path) -> Iterator[Path]:
+    with mounted("xfs", tmp_path) as place:
+        yield place
+
+
+@pytest.mark.root
+def test_with_reflinks_a_group_is_of_one_instant_under_a_writer_with_pauses(xfs) -> None:
+    shelf = DiskShelf(xfs / "volumes")
+    for place in (A, B, COPY_A, COPY_B):
+        shelf.create(place, 4 * MIB)
+    with shelf.path(A).open("r+b") as file:
+        file.write(os.urandom(4 * MIB))
+    free = shutil.disk_usage(xfs).free
+    shelf.snapshot([(A, COPY_A)])
+    assert free - shutil.disk_usage(xfs).free < MIB  # shared, not copied
+    with writer(shelf, 0.03):
+        for _ in range(10):
+            shelf.snapshot(PAIRS)
+            found = numbers(shelf)
+            assert found[0] > 0
+            assert is_one_instant(found)
+
+
+def test_a_group_that_may_not_be_of_one_instant_is_told(shelf, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("deployments.lab.disks.FOLLOW_TRIES", 0)
+    monkeypatch.setattr("deployments.lab.disks.QUIET_NS", 10**15)
+    shelf.snapshot(PAIRS)
+    assert "no gap" in caplog.text
 
 
 @pytest.mark.root
