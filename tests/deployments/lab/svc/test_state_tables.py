@@ -26,6 +26,7 @@ from deployments.lab.svc.states import (
     REMOTE_STATES,
 )
 from tests.deployments.lab.svc import test_remote as remote
+from tests.deployments.lab.svc.test_flashcopy import MOVES
 from tests.deployments.lab.svc.test_flashcopy import bring_to as bring_mapping_to
 
 PAGE = (Path(__file__).parents[4] / "docs" / "reference" / "svc-cli.md").read_text()
@@ -141,14 +142,27 @@ ALONE = {
 }
 
 
+REMOVABLE = {"rm": {"idle_or_copied"}, "rm -force": {"idle_or_copied", "stopped"}}
+"""By the document's sentence on `rm`, checked below."""
+
+
 @pytest.mark.parametrize("state", MAPPING_STATES)
 @pytest.mark.parametrize("event", ALONE)
 def test_a_mapping_alone_moves_as_the_table_says(bench, state: str, event: str) -> None:
     bring_mapping_to(bench, state)
     bench.near.state.mappings[0].group = None
-    verdict = FLASHCOPY[event][state]
+    if event in REMOVABLE:
+        verdict = "" if state in REMOVABLE[event] else "CMMVC5903E"
+    else:
+        verdict = MOVES[state][list(ALONE).index(event)]
     code = bench.code(f"{ALONE[event]} fcmap0")
     assert code == (verdict if verdict.startswith("CMMVC") else "")
+    gone = "fcmap0" not in bench.ask("lsfcmap -delim :").split(":")
+    assert gone == (event in REMOVABLE and not code)
+
+
+def test_what_can_be_removed_is_what_the_document_says() -> None:
+    assert "| rm: idle_or_copied, or stopped with `-force`; otherwise stop first." in section(5)
 
 
 @pytest.mark.parametrize("state", MAPPING_STATES)
@@ -161,7 +175,7 @@ def test_a_stop_with_options_obeys_the_document(bench, state: str, words: str) -
     elif words == "-split ":  # "only when every progress is 100"
         assert code
     else:
-        verdict = FLASHCOPY["stop"][state]
+        verdict = MOVES[state][3]
         assert code == (verdict if verdict.startswith("CMMVC") else "")
 
 
