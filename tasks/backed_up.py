@@ -57,12 +57,14 @@ def backup_document(
 def backup_markdown(document: dict[str, Any]) -> str:
     """Show a new restore point to a person."""
     rate = document["bytes"] / max(document["backup_s"], 0.001)
+    taken = datetime.fromisoformat(document["taken_at"])
+    took = format_duration(document["backup_s"])
     lines = [
         f"## {document['group']}: {document['kind']} restore point `{document['restore_point']}`",
         "",
-        f"Taken {document['taken_at']}; {format_size(document['bytes'])} in"
-        f" {format_duration(document['backup_s'])} ({format_size(rate)}/s),"
-        f" {format_size(document['stored_bytes'])} stored. Why: {document['reason']}.",
+        f"Taken {_taken(taken)}; {format_size(document['bytes'])} in {took}"
+        f" ({format_size(rate)}/s), {format_size(document['stored_bytes'])} stored."
+        f" Why: {document['reason']}.",
         "",
         "| disk | volume | size | zero | changed | stored |",
         "|---|---|---:|---:|---:|---:|",
@@ -82,7 +84,8 @@ def report_backup(profile: BackupProfile, document: dict[str, Any], decision: De
     group = document["group"]
     key = slug(group)
     reports.artifact(f"restore-point-{key}", backup_markdown(document), "The newest restore point")
-    reports.table(f"restore-points-{key}", history_rows(decision.history, document))
+    told = f"The restore points of {group}, the newest first"
+    reports.table(f"restore-points-{key}", history_rows(decision.history, document), told)
     reports.event(
         "backup.completed",
         group,
@@ -107,7 +110,7 @@ def history_rows(
     rows = [
         {
             "restore point": newest["restore_point"],
-            "taken": newest["taken_at"],
+            "taken": _taken(datetime.fromisoformat(newest["taken_at"])),
             "kind": newest["kind"],
             "size": format_size(newest["bytes"]),
             "stored": format_size(newest["stored_bytes"]),
@@ -116,7 +119,7 @@ def history_rows(
     rows += [
         {
             "restore point": point.id,
-            "taken": point.taken_at.isoformat(),
+            "taken": _taken(point.taken_at),
             "kind": str(point.kind),
             "size": format_size(point.size_bytes),
             "stored": format_size(point.stored_bytes),
@@ -124,3 +127,7 @@ def history_rows(
         for point in reversed(history)
     ]
     return rows[:most]
+
+
+def _taken(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

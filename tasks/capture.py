@@ -10,7 +10,7 @@ from blocks.catalog.labels import Labels
 from blocks.catalog.point import StoredObject, VolumeImage, image_folder, image_name
 from blocks.errors import ConfigError
 from blocks.profile.model import BackupProfile, Configuration
-from blocks.units import MIB
+from blocks.units import MIB, format_size
 from tasks.decide import Decision
 from tasks.open import host
 from tasks.pipeline import CaptureSettings, capture_volume
@@ -92,12 +92,12 @@ def capture(
     if captured.warning:
         run_log().warning("%s: %s", disk_name, captured.warning)
     run_log().info(
-        "captured volume=%s read=%d zero=%d changed=%d stored=%d",
+        "captured %s: %s read, %s zeros, %s changed, %s stored",
         disk_name,
-        captured.read_bytes,
-        captured.zero_bytes,
-        captured.changed_bytes,
-        captured.stored_bytes,
+        format_size(captured.read_bytes),
+        format_size(captured.zero_bytes),
+        format_size(captured.changed_bytes),
+        format_size(captured.stored_bytes),
     )
     image = captured.image(
         name=pair.source.name,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from prefect.artifacts import Artifact
@@ -19,7 +19,7 @@ from blocks.units import format_size, slug
 from tasks import reports
 from tasks.history_chart import history_chart
 from tasks.lag_chart import as_image
-from tasks.overview import HEADINGS, cells, document, gather, headline, worst_first
+from tasks.overview import cells, document, gather, headline, worst_first
 from tasks.steps import CONTROL_S, step
 
 DASHBOARD_KEY = "flashvault-dashboard"
@@ -35,6 +35,9 @@ SIGNS = {
     State.UNKNOWN: "🟡",
 }
 """With the state in words beside them: nobody has to tell red from green."""
+
+NBSP = "\N{NO-BREAK SPACE}"
+FAR = timedelta(days=300)
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +64,10 @@ def draw(wanted: Configuration) -> dict[str, Any]:
 
 
 def dashboard_markdown(rows: Sequence[Overview], at: datetime) -> str:
-    """Show all groups as a table, those that need somebody first."""
-    ordered = worst_first(rows)
-    lines = [cells(row) for row in ordered]
-    main = ("group", "last good", "age", "next due")
-    shown = [
-        name
-        for name in HEADINGS
-        if name != "state" and (name in main or any(line[name] for line in lines))
-    ]
+    """Show all groups as a table, those that need somebody first.
+
+    The UI has room for half a dozen short columns beside its own: the rest is in the last one.
+    """
     stored = sum(row.stored_bytes for row in rows)
     markdown = [
         f"## {headline(rows)}",
@@ -77,14 +75,39 @@ def dashboard_markdown(rows: Sequence[Overview], at: datetime) -> str:
         f"As of {at:%Y-%m-%d %H:%M} UTC, from the buckets; {format_size(stored)} stored."
         " All times are UTC.",
         "",
-        "| " + " | ".join(["", "state", *shown]) + " |",
-        "|" + "---|" * (len(shown) + 2),
+        "| | state | group | last good | next due | restore points | |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for row, line in zip(ordered, lines, strict=True):
-        state = f"**{row.state}**" if not row.is_good else str(row.state)
-        told = [SIGNS[row.state], state, *(_cell(line[name]) for name in shown)]
+    for row in worst_first(rows):
+        told = [
+            SIGNS[row.state],
+            str(row.state) if row.is_good else f"**{row.state}**",
+            _cell(row.group),
+            _moment(row.last.taken_at if row.last else None, at),
+            _moment(row.next_due, at),
+            f"{len(row.history)}, {format_size(row.stored_bytes)}".replace(" ", NBSP)
+            if row.history
+            else "",
+            _cell(_more(row)),
+        ]
         markdown.append("| " + " | ".join(told) + " |")
     return "\n".join(markdown)
+
+
+def _more(row: Overview) -> str:
+    told = cells(row)
+    named = ("remote", "verified", "last drill", "now")
+    return "; ".join(
+        [*filter(None, [told["note"]]), *(f"{name}: {told[name]}" for name in named if told[name])]
+    )
+
+
+def _moment(moment: datetime | None, now: datetime) -> str:
+    """Print a time so that it stays on one line; the year only if it is far away."""
+    if moment is None:
+        return ""
+    form = "%d %b %H:%M" if abs(now - moment) < FAR else "%d %b %Y"
+    return moment.astimezone(UTC).strftime(form).replace(" ", NBSP)
 
 
 def history_markdown(row: Overview, profile: BackupProfile | None) -> str:

@@ -15,8 +15,10 @@ from blocks.catalog.point import Kind
 from blocks.policy.overview import Kept
 from blocks.units import format_duration, format_size
 
-WIDTH, PANEL, GAP = 760, 110, 26
-LEFT, RIGHT, TOP, BOTTOM = 82, 14, 22, 26
+WIDTH, PANEL, GAP = 560, 96, 28
+LEFT, RIGHT, TOP, BOTTOM = 84, 10, 26, 28
+"""As wide as the UI's column for it, so that it is not made smaller."""
+
 INK, GRID = "#7d8590", "#7d859055"
 FULL, INCREMENTAL, LIMIT = "#3b82f6", "#14a08a", "#e0564a"
 MOST = 400
@@ -72,7 +74,7 @@ def bar_charts(
     ]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
-        f' width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="12"'
+        f' width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="13"'
         f' fill="{INK}">',
         *_legend(legend),
     ]
@@ -90,7 +92,7 @@ def panels_of(points: Sequence[Kept], limit: timedelta | None) -> tuple[Panel, .
     return (
         Panel("stored by each restore point", [p.stored_bytes for p in points], format_size),
         Panel("from snapshot to restore point", [_took(p) for p in points], format_duration),
-        Panel("change rate, per day", _change_rates(points), lambda share: f"{share:.2g} %"),
+        Panel("change rate, per day", _change_rates(points), _percent),
         Panel(
             "since the restore point before",
             [None, *(_apart(before, after) for before, after in pairwise(points))],
@@ -98,6 +100,10 @@ def panels_of(points: Sequence[Kept], limit: timedelta | None) -> tuple[Panel, .
             limit.total_seconds() if limit else 0.0,
         ),
     )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2g} %" if share < 10 else f"{share:,.0f} %"
 
 
 def _took(point: Kept) -> float:
@@ -166,5 +172,5 @@ def _legend(legend: Mapping[str, str]) -> list[str]:
             f'<rect x="{x}" y="5" width="10" height="10" fill="{colour}"/>'
             f'<text x="{x + 14}" y="14">{name}</text>'
         )
-        x += 24 + 7 * len(name)
+        x += 26 + 8 * len(name)
     return parts

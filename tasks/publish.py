@@ -20,6 +20,7 @@ from blocks.errors import BrokenChain, CorruptData, ObjectMissing
 from blocks.image.digest import maps_digest
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.store.base import Store
+from blocks.units import format_size
 from tasks.capture import CapturedVolume, settings_of
 from tasks.decide import Decision
 from tasks.open import configuration, store
@@ -106,12 +107,12 @@ def publish(
     bucket = profile_store(wanted, profile)
     committed = shelf.publish(bucket, point)
     run_log().info(
-        "published %s restore point %s: %d volumes, %d bytes, %d stored",
+        "published %s restore point %s: %d volumes of %s, %s stored",
         committed.kind,
         committed.id,
         len(committed.volumes),
-        committed.size_bytes,
-        committed.stored_bytes,
+        format_size(committed.size_bytes),
+        format_size(committed.stored_bytes),
     )
     return committed
 

@@ -11,7 +11,7 @@ from blocks.host.base import Host
 from blocks.image.cipher import Cipher
 from blocks.policy.recovery import Placement, RestorePlan
 from blocks.store.base import Store
-from blocks.units import slug
+from blocks.units import format_size, slug
 from tasks.journal import state_directory
 from tasks.progress import published
 from tasks.recovery import restore_volume
@@ -80,12 +80,12 @@ def restore_disk(
     if restored.bad and not allow_bad:
         raise CorruptData(f"{volume.disk} is damaged at {len(restored.bad)} places in the store")
     run_log().info(
-        "restored volume=%s target=%s read=%d written=%d skipped=%d bad=%d",
+        "restored %s to %s: %s read, %s written, %s there already, %d ranges bad",
         volume.disk,
         disk.name,
-        restored.read_bytes,
-        restored.written_bytes,
-        restored.skipped_bytes,
+        format_size(restored.read_bytes),
+        format_size(restored.written_bytes),
+        format_size(restored.skipped_bytes),
         len(restored.bad),
     )
     return RestoredDisk(

@@ -35,6 +35,17 @@ CONTROL_S = 900.0
 
 log = logging.getLogger(__name__)
 
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Say whether a line of Prefect's belongs in the story a run's log tells.
+
+    That each step ended well is seen in the run's graph; in the log it would be every other line.
+    """
+    return not record.getMessage().startswith("Finished in state Completed")
+
+
+logging.getLogger("prefect.task_runs").addFilter(_is_news)
+
 _pool_lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 
