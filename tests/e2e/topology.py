@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -229,14 +230,18 @@ class Cluster:
     def require_identical(self, place: Path, names: Sequence[str] = ()) -> None:
         """Restore the newest point of groups, or of all, and compare each byte with its source."""
         wanted = set(names or self.names)
-        for group in [each for each in self.site.groups if each.resource_group in wanted]:
-            targets = {group.disks[name]: place / f"{name}.img" for name in group.sources}
-            to = [f"--to={disk}={path}" for disk, path in targets.items()]
-            self.hosts[0].flashvault("restore", group.resource_group, *to, "--yes", "--force")
-            for name in group.sources:
-                source = Path(self.site.volume(name).path).read_bytes()
-                assert targets[group.disks[name]].read_bytes() == source, name
-                targets[group.disks[name]].unlink()
+        groups = [each for each in self.site.groups if each.resource_group in wanted]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda group: self._require_identical(place, group), groups))
+
+    def _require_identical(self, place: Path, group: lab.LabGroup) -> None:
+        targets = {group.disks[name]: place / f"{name}.img" for name in group.sources}
+        to = [f"--to={disk}={path}" for disk, path in targets.items()]
+        self.hosts[0].flashvault("restore", group.resource_group, *to, "--yes", "--force")
+        for name in group.sources:
+            source = Path(self.site.volume(name).path).read_bytes()
+            assert targets[group.disks[name]].read_bytes() == source, name
+            targets[group.disks[name]].unlink()
 
     def require_nothing_left(self) -> None:
         store = open_store(parse_bucket_url(f"s3://{self.site.s3.bucket}"))
