@@ -208,8 +208,8 @@ def lslicense(system: System, request: Request) -> Detail:
 
 
 @command("lseventlog", values="order count alert message monitoring fixed expired config inconfig")
-def lseventlog(system: System, request: Request) -> Table:
-    """List what happened on the array that a person should know."""
+def lseventlog(system: System, request: Request) -> Table | Detail:
+    """List what happened on the array that a person should know, or show one event."""
     columns = "sequence_number last_timestamp object_type object_id object_name copy_id status"
     columns += " fixed event_id error_code description secondary_object_type secondary_object_id"
     rows: list[list[object]] = []
@@ -221,7 +221,8 @@ def lseventlog(system: System, request: Request) -> Table:
         rows = []
     if request.get("order") == "date":
         rows.sort(key=lambda row: str(row[1]))
-    return Table(names(columns), rows[: request.number("count", len(rows), 0, 10**6)])
+    rows = rows[: request.number("count", len(rows), 0, 10**6)]
+    return one_or_all(names(columns), rows, request)
 
 
 @command("lsportfc")

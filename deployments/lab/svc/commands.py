@@ -122,7 +122,7 @@ def command(
     name: str, *, values: str = "", flags: str = "", needs: str = "", takes_object: bool = True
 ) -> Callable[[Handler], Handler]:
     """Register a handler; option names are blank-separated, without their dash."""
-    is_view = name.startswith(("ls", "cat"))
+    is_view = name.startswith(("ls", "cat", "show"))
 
     def register(handler: Handler) -> Handler:
         valued = {*values.split(), *needs.split()}

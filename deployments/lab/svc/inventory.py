@@ -259,6 +259,12 @@ for _name, _text in SHEETS.items():
     command(_name, takes_object=False)(_show)
 
 
+@command("showtimezone", takes_object=False)
+def showtimezone(system: System, request: Request) -> Table:
+    """Show the time zone that is set."""
+    return Table(names("id timezone"), [(522, "UTC")])
+
+
 @command("lssevdiskcopy", values="copy")
 def lssevdiskcopy(system: System, request: Request) -> Table:
     """List the thin and compressed copies of volumes."""

@@ -268,6 +268,7 @@ SEQUENCES: dict[str, list[tuple[str, Check]]] = {
         ("svcinfo lsarraysyncprogress", says("100")),
         ("svcinfo lsdriveclass -delim :", table(":", "total_count", least=1)),
         ("svcinfo lsdiscoverystatus -delim :", table(":", "status", least=1)),
+        ("showtimezone -delim :", table(":", "timezone", least=1)),
         ("svcinfo lscopystatus", says("^status idle$")),
         ("lsdependentvdisks -delim : -drive 3", table(":", "vdisk_id")),
         ("lssystem -gui -delim :", pairs(":", name="storage1")),
@@ -408,7 +409,7 @@ def test_the_cli_describes_itself_as_a_library_builds_its_methods_from(client) -
     assert needed == {"-source", "-target"}
     for executable, name in found:
         assert name is not None
-        assert name.startswith(("ls", "cat", "svq", "help")) == (executable == "svcinfo")
+        assert name.startswith(("ls", "cat", "show", "svq", "help")) == (executable == "svcinfo")
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no OpenSSH client")
