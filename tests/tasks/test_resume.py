@@ -1,4 +1,4 @@
-"""Another try of a capture on the same snapshot goes on from the last complete part, re-verified."""
+"""Another try of a capture on the same snapshot goes on from the last part, re-verified."""
 
 import random
 from dataclasses import replace
