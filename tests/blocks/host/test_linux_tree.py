@@ -2,11 +2,12 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
 from blocks.errors import HostError, TargetInUse
-from blocks.host.linux import LinuxHost
+from blocks.host.linux import _RESCAN, LinuxHost
 from blocks.runner import LocalRunner
 from blocks.units import MIB
 
@@ -160,3 +161,8 @@ def test_volumes_are_told_apart_by_their_last_digit(tree):
         tree.device(f"sd{number}")
         tree.link(f"scsi-3{uid.lower()}", f"sd{number}")
     assert set(tree.seen()) == {UID, OTHER}
+
+
+def test_the_rescan_is_a_script_any_shell_reads():
+    subprocess.run(["sh", "-n", "-c", _RESCAN], check=True)
+    assert "device/rescan" in _RESCAN  # or a LUN made larger keeps its old size
