@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * MIB
 _LOGGED_CHARACTERS = 8192
+KILL_S = 5.0
+"""How long a killed child is waited for."""
 
 Command = str | Sequence[str]
 """An argument list, quoted here; or a line for the remote shell, quoted by the caller."""
@@ -274,7 +276,9 @@ class _LocalStream(Closing):
         with contextlib.suppress(ProcessLookupError):
             if self._child.poll() is None:
                 os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+        # One that hangs in a system call, on a disk that is gone, does not even die: let it be.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout=KILL_S)
         for pipe in (self._child.stdin, self._child.stdout, self._stderr):
             if pipe is not None:
                 pipe.close()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import posixpath
 import shlex
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from blocks.errors import DiskMissing, HostError, TargetInUse
+from blocks.errors import DiskMissing, HostError, RemoteError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
 from blocks.host.identity import uid_from_wwid
@@ -31,6 +32,9 @@ T = TypeVar("T")
 BY_ID = "/dev/disk/by-id"
 DISCOVER_TIMEOUT_S = 300.0
 GROUP_TIMEOUT_S = 600.0
+LOOK_TIMEOUT_S = 30.0
+"""LVM's reports wait for its lock without end, and lsblk for a disk that does not answer. A healthy
+node answers within a second."""
 NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/boot", "/tmp", "/home", "/opt"})  # noqa: S108
 # The multipath device, then any name of the LUN: a single path of it comes last.
 _PREFERENCE = ("dm-uuid-mpath-", "wwn-", "scsi-3", "")
