@@ -70,13 +70,15 @@ def _plan(move: Move, seen: Situation, *, allow_split: bool, keep_home: bool) ->
 
 
 def _failover(seen: Situation, *, allow_split: bool) -> Plan:
-    to = seen.other(seen.primary or seen.home)
+    begun = seen.begun
+    if begun is not None and begun.move == Move.FAILOVER and _is_writable(seen, begun.to):
+        to = begun.to  # an array may call the half it made writable the primary
+    else:
+        to = seen.other(seen.primary or seen.home)
     plan = Plan(Move.FAILOVER, to, at=to, takes_over=True, cloud_point=seen.cloud_point)
     view = seen.views.get(to)
     if view is None:
         return _no(plan, f"{to} does not answer", "Its array makes its volumes writable.")
-    if view.state is RemoteState.IDLING_DISCONNECTED and view.is_primary:
-        return _no(plan, f"{to} is the primary already", "")
     match view.state:
         case RemoteState.EMPTY:
             return _no_members(plan)
@@ -102,6 +104,11 @@ def _failover(seen: Situation, *, allow_split: bool) -> Plan:
             return _already_split(plan, seen)
         case RemoteState.CONSISTENT_STOPPED | RemoteState.CONSISTENT_DISCONNECTED:
             return _stop_access(plan, seen, view, allow_split=allow_split)
+
+
+def _is_writable(seen: Situation, name: str) -> bool:
+    writable = {RemoteState.IDLING, RemoteState.IDLING_DISCONNECTED}
+    return name in seen.views and seen.views[name].state in writable
 
 
 def _already_split(plan: Plan, seen: Situation) -> Plan:

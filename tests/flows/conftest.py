@@ -154,11 +154,11 @@ class Bench:
         assert output.status == 0, output.stderr
         return output.stdout
 
-    def configure(self) -> None:
+    def configure(self, *kind: str) -> None:
         self.ask(f"mkrcconsistgrp -name {GROUP} -cluster storage2")
         for master, aux in PAIRS:
             words = f"-master {master} -aux {aux} -cluster storage2 -consistgrp {GROUP} -global"
-            self.ask(f"mkrcrelationship {words}")
+            self.ask(" ".join(("mkrcrelationship", words, *kind)))
 
     def synchronize(self) -> None:
         self.configure()
