@@ -379,8 +379,22 @@ class LinuxHost:
         """Run a tool that lists in JSON; `nothing`: with these statuses no output means none.
 
         An error is not an empty list: a mounted disk must not pass for a free one.
+
+        Raises:
+            HostError: it failed, hangs, or printed something else.
         """
-        done = self._run(words)
+        began = time.monotonic()
+        try:
+            done = self._run(words, timeout_s=LOOK_TIMEOUT_S)
+        except RemoteError as error:
+            if time.monotonic() - began < LOOK_TIMEOUT_S:
+                raise
+            raise HostError(
+                f"{words[0]} on {self._name} gave no answer within {LOOK_TIMEOUT_S:.0f} s:"
+                " which disks are in use is not known",
+                hint=f"Run `{words[0]}` there by hand: another LVM command holds the lock"
+                " (`ps -ef | grep -e lvm -e multipath`), or a disk does not answer (`dmesg`).",
+            ) from error
         if done.status in nothing and not done.stdout.strip():
             return None
         if done.status not in {0, _SOME_GONE.get(words[0])}:
