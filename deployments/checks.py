@@ -5,23 +5,36 @@ Reads only. Each check stands alone, so that one dead machine does not hide what
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal
 
 from blocks.errors import FlashvaultError
 from blocks.policy.replication import judge
 from blocks.profile.model import BackupProfile, Configuration, Method
+from blocks.store.s3 import S3Store
+from blocks.units import MIB, format_duration, format_size
 from tasks import open as opened
+from tasks.journal import state_directory
 from tasks.owner import find_owner
 from tasks.preflight import Seen, check_pairs, read_pairs, targets_of
+from tasks.protection import writing_cipher
 from tasks.remote_look import ask_both
 from tasks.remote_memory import recall
 from tasks.remote_setup import examine
 
 SIDE_BY_SIDE = 8
+
+STATE_FREE_BYTES = 256 * MIB
+"""Less room for journals, bookmarks and logs is soon none."""
+
+SKEW_MAX = timedelta(minutes=2)
+"""S3 refuses a request 15 minutes off; restore points are named and aged by our clock."""
 
 Status = Literal["ok", "warning", "wrong"]
 Found = tuple[Status, str, str]
@@ -56,6 +69,7 @@ def _looks(wanted: Configuration, group: str) -> Iterator[tuple[str, Callable[[]
         wanted.profile(group)  # says which there are
     systems = dict.fromkeys(name for profile in profiles for name in profile.storage_names)
     buckets = dict.fromkeys(p.bucket_name for p in profiles if p.method == Method.CLOUD)
+    yield "this machine", _machine
     for name in systems or [system.name for system in wanted.storage_systems]:
         yield f"storage_system {name}", partial(_array, wanted, name)
     for node in wanted.nodes:
@@ -77,6 +91,19 @@ def _look(named: tuple[str, Callable[[], Found]]) -> Finding:
     return Finding(subject, status, message, hint)
 
 
+def _machine() -> Found:
+    place = state_directory()
+    standing = next(each for each in (place, *place.parents) if each.exists())
+    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        hint = "Give it to the user who runs this, or set FLASHVAULT_STATE to another directory."
+        return "wrong", f"{standing} cannot be written: no run could keep its journal", hint
+    free = shutil.disk_usage(standing).free
+    if free < STATE_FREE_BYTES:
+        hint = "Make room, or set FLASHVAULT_STATE to another directory."
+        return "wrong", f"{place} has {format_size(free)} free: journals would not fit", hint
+    return "ok", f"{place} can be written, {format_size(free)} free", ""
+
+
 def _array(wanted: Configuration, name: str) -> Found:
     with opened.array(wanted, name) as client:
         system = client.lssystem()
@@ -93,6 +120,13 @@ def _bucket(wanted: Configuration, name: str) -> Found:
     store = opened.store(wanted, name)
     for _ in store.list("points/"):
         break
+    if isinstance(store, S3Store):
+        ahead = datetime.now(UTC) - store.clock()
+        if abs(ahead) > SKEW_MAX:
+            which = "ahead of" if ahead > timedelta(0) else "behind"
+            off = format_duration(abs(ahead).total_seconds())
+            hint = "Set this machine's clock, or that of the store: see chronyc tracking."
+            return "wrong", f"this machine's clock is {off} {which} that of {store.url}", hint
     return "ok", f"{store.url} can be listed", ""
 
 
@@ -111,6 +145,7 @@ def _cloud(wanted: Configuration, profile: BackupProfile) -> Found:
     )
     check_pairs(profile, seen)
     targets_of(seen)
+    writing_cipher(wanted, profile)
     if profile.retention is None:
         hint = f"flashvault modify backup_profile {profile.name} RETENTION=last=7,daily=14"
         return "warning", f"{len(pairs)} volumes; nothing is ever pruned", hint

@@ -32,8 +32,6 @@ def prepare_environment(*, quiet: bool) -> None:
             never go there: a person gets one error with its hint, the log has the rest.
     """
     settings.prepare()
-    # A step that is tried again outside of a run has no log in Prefect to write to.
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     if quiet and not os.environ.get("FLASHVAULT_TRACEBACK"):
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 

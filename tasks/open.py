@@ -18,7 +18,6 @@ from prefect.blocks.core import Block
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
 
-from blocks.errors import ConfigError
 from blocks.host.base import Host
 from blocks.host.block import Node
 from blocks.profile.document import config_path, load_configuration, parse_document
@@ -53,10 +52,7 @@ def configuration() -> Configuration:
     if has_api():
         text = Variable.get(CONFIGURATION_VARIABLE, default=None)
     if not isinstance(text, str):
-        raise ConfigError(
-            f"no configuration at {path}",
-            hint="Set FLASHVAULT_CONFIG, or begin with `flashvault add storage_system …`.",
-        )
+        return load_configuration(path)  # says that there is none
     return parse_document(unpack(text, _piece), source=f"variable {CONFIGURATION_VARIABLE}")
 
 

@@ -77,6 +77,14 @@ class S3Store:
         """Whether `put(if_absent=True)` is one atomic step (`blocks.catalog.claims`)."""
         return self._conditional_put
 
+    def clock(self) -> datetime:
+        """Ask the store what time it is; to the second."""
+        with self._translated(""):
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1
+            )
+        return _when(answer)
+
     def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
         """Store a small object in one request."""
         arguments: dict[str, Any] = dict(self._put_arguments)

@@ -40,7 +40,6 @@ _PASSING = {
     "InternalError",
     "OperationAborted",
     "RequestTimeout",
-    "RequestTimeTooSkewed",
     "ServiceUnavailable",
     "SlowDown",
     "Throttling",
@@ -86,6 +85,9 @@ def error_for(code: str, status: int, message: str) -> StoreError:
         return ObjectMissing(message)
     if code in _CHANGED or status == 412:
         return ObjectChanged(message)
+    if code == "RequestTimeTooSkewed":
+        hint = "The store refuses a time 15 minutes from its own: set this machine's clock."
+        return StoreUnavailable(message, hint=hint)
     if code in _PASSING or status >= 500 or status in {408, 425, 429}:
         return StoreUnavailable(message)
     if code in _DENIED or status in {401, 403}:

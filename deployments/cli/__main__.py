@@ -13,7 +13,7 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import typer
@@ -65,7 +65,33 @@ def main() -> None:
     sys.argv[1:] = rearrange(sys.argv[1:])
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     wanted = VERBS.get(words[0]) if words else None
-    application([wanted] if wanted else list(dict.fromkeys(VERBS.values())))()
+    app = application([wanted] if wanted else list(dict.fromkeys(VERBS.values())))
+    if "--json" in sys.argv:
+        _run_for_a_program(app)
+    app()
+
+
+def _run_for_a_program(app: typer.Typer) -> NoReturn:
+    """Run so that wrong usage, too, is one JSON document on stdout."""
+    import typer
+
+    from deployments.cli.output import err, print_json
+
+    # Typer brings its own click, and does not give out its types.
+    kinds: list[Any] = [k for k in typer.BadParameter.__mro__ if k.__name__ == "UsageError"]
+    try:
+        status = app(standalone_mode=False)
+    except tuple(kinds) as usage:
+        about = usage.ctx.command_path if usage.ctx else "flashvault"
+        fault = {"type": "UsageError", "message": usage.format_message()}
+        fault["hint"] = f"See {about} --help."
+        print_json({"ok": False, "error": fault})
+        err().print(f"error: {fault['message']}", markup=False)
+        err().print(f"hint: {fault['hint']}", markup=False)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def application(modules: Iterable[str]) -> typer.Typer:

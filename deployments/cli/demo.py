@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,13 +51,11 @@ def _perform(*, keep: bool, directory: Path | None, size: str, as_json: bool) ->
     console = err()
     own = directory is None
     place = directory or Path(tempfile.mkdtemp(prefix="flashvault-demo-"))
+    lab_directory = place / "lab" if own else place
     console.rule("[bold]Flashvault: a disaster and a recovery")
-    with console.status("the lab comes up: two arrays, a node, an object store, Prefect"):
-        site = lab.up(
-            place / "lab" if own else place, size_bytes=parse_size(size), with_worker=keep
-        )
-    lab_directory = Path(site.directory)
     try:
+        with console.status("the lab comes up: two arrays, a node, an object store, Prefect"):
+            site = lab.up(lab_directory, size_bytes=parse_size(size), with_worker=keep)
         document = stage.perform(
             site, lambda line: console.print(f"\n[bold]{line}[/]"), _runner(as_json)
         )
@@ -72,7 +71,7 @@ def _perform(*, keep: bool, directory: Path | None, size: str, as_json: bool) ->
         if not keep:
             lab.down(lab_directory, purge=own)
             if own:
-                place.rmdir()
+                shutil.rmtree(place)
     return document
 
 

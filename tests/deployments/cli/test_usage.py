@@ -1,0 +1,32 @@
+"""Wrong usage: one clear error, exit 2, and with --json one document all the same."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("backup RG1 --fulll --json", "No such option: --fulll"),
+        ("backup --json", "Missing argument"),
+        ("backup RG1 --full --incremental --json", "choose --full or --incremental"),
+        ("bakup RG1 --json", "Did you mean 'backup'?"),
+        ("verify RG1 --sample 200 --json", "200 is no percentage"),
+    ],
+)
+def test_wrong_usage_is_one_json_document(flashvault, line, said):
+    answer = flashvault(line)
+    document = json.loads(answer.out)
+    assert answer.status == 2
+    assert document["ok"] is False
+    assert said in document["error"]["message"]
+    assert document["error"]["hint"]
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_wrong_usage_without_json_prints_nothing_on_stdout(flashvault):
+    answer = flashvault("backup RG1 --fulll")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--full" in answer.err
