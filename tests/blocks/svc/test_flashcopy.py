@@ -49,6 +49,9 @@ def test_every_state_is_led_back_to_one_that_harms_nobody(array, group, state):
     array.moves = {"preparing": ["preparing", "prepared"], "stopping": ["stopped"]}.get(state, [])
     assert group.abandon(5) in HARMLESS
     assert array.state in HARMLESS
+    # Only what is prepared is stopped, at once or once its flush is done; all else is left alone.
+    is_stopped = state in {CopyState.PREPARING, CopyState.PREPARED}
+    assert array.acted() == ["stopfcconsistgrp"] * is_stopped
 
 
 def test_abandoning_leaves_a_running_copy_alone(array, group):

@@ -35,6 +35,20 @@ STOP_TABLE = {
     S.INCONSISTENT_DISCONNECTED: (None, None),
     S.CONSISTENT_DISCONNECTED: (None, S.IDLING_DISCONNECTED),
 }
+# The same page on `start` and `switch`, typed again.
+START_TABLE = {
+    S.EMPTY: Move.REFUSE,
+    S.INCONSISTENT_STOPPED: Move.GO,
+    S.INCONSISTENT_COPYING: Move.NOTHING,
+    S.CONSISTENT_STOPPED: Move.GO,
+    S.CONSISTENT_SYNCHRONIZED: Move.NOTHING,
+    S.CONSISTENT_COPYING: Move.NOTHING,
+    S.IDLING: Move.NEEDS_PRIMARY,
+    S.IDLING_DISCONNECTED: Move.REFUSE,
+    S.INCONSISTENT_DISCONNECTED: Move.REFUSE,
+    S.CONSISTENT_DISCONNECTED: Move.REFUSE,
+}
+SWITCHED = {S.CONSISTENT_SYNCHRONIZED, S.CONSISTENT_COPYING}
 
 
 class RemoteArray:
@@ -148,10 +162,12 @@ def test_stopping_follows_the_documents_table_from_every_state(state, access):
 @pytest.mark.parametrize("state", list(S))
 def test_starting_from_every_state_is_legal_or_refused_by_name(state):
     array, group = group_in(state)
+    wanted = START_TABLE[state]
+    assert ON_START[state] is wanted
     if state is S.EMPTY:
         with pytest.raises(ConfigError):
             group.start()
-    elif ON_START[state] is Move.REFUSE:
+    elif wanted is Move.REFUSE:
         with pytest.raises(SvcStateError, match=str(state)):
             group.start()
     elif state is S.IDLING:
@@ -159,14 +175,17 @@ def test_starting_from_every_state_is_legal_or_refused_by_name(state):
             group.start()
         assert group.start(Side.AUX) is Move.GO
     else:
-        assert group.start() is ON_START[state]
+        assert group.start() is wanted
+    sent = [line for line in array.actions if line.startswith("startrcconsistgrp")]
+    assert bool(sent) == (wanted in {Move.GO, Move.NEEDS_PRIMARY})
     assert not [line for line in array.actions if "-force" in line or "-clean" in line]
 
 
 @pytest.mark.parametrize("state", list(S))
 def test_switching_needs_a_synchronized_group(state):
     array, group = group_in(state)
-    if ON_SWITCH[state] is Move.REFUSE:
+    assert (ON_SWITCH[state] is Move.GO) == (state in SWITCHED)
+    if state not in SWITCHED:
         with pytest.raises(SvcStateError):
             group.switch(Side.AUX)
         assert array.actions == []
