@@ -195,7 +195,10 @@ class ImageError(FlashvaultError):
 class CorruptData(ImageError):
     """Complete bytes whose digest is not the recorded one."""
 
-    hint = "Restore another point, or run `flashvault verify --deep` to see what else is damaged."
+    hint = (
+        "Restore another point, or with --allow-bad all that is whole of this one;"
+        " `flashvault verify RG --deep` says what else is damaged."
+    )
 
 
 class UnknownFormat(ImageError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,17 +121,26 @@ def restore_volume(
         allow_bad=allow_bad,
     )
     whole = digester.new()
+    lost: set[int] = set()
     try:
         with bounded_pool(workers_for(workers)) as pool:
-            for index, page in _pages(image, store, cipher):
-                first, _ = geometry.page(index)
+            for index, ref in enumerate(image.pages):
+                first, count = geometry.page(index)
+                try:
+                    page = load_page(store, ref, cipher)
+                except (CorruptData, ObjectMissing) as error:
+                    if not allow_bad:
+                        raise
+                    wait_all(work.give_up(pool, first, count, error), stop)
+                    lost.add(index)
+                    continue
                 wanted = np.ones(page.extent_count, dtype=np.bool_)
                 digests, futures = work.restore_page(pool, page, first, wanted)
                 wait_all(futures, stop)
                 whole.update(np.ascontiguousarray(digests).reshape(-1).data)
             writer.flush()
             if verify_readback:
-                _read_back(pool, work, image, store, cipher)
+                _read_back(pool, work, image, store, cipher, lost)
     finally:
         done.close()
     if not work.bad and whole.digest().hex() != image.map_digest:
@@ -143,7 +152,7 @@ def restore_volume(
         work.read_bytes,
         work.written_bytes,
         work.skipped_bytes,
-        tuple(sorted(work.bad)),
+        joined(work.bad),
     )
 
 
@@ -333,20 +342,19 @@ class Looker:
             self.damaged.append(Damaged(key, offset, length, reason))
 
 
-def _pages(image: VolumeImage, store: Store, cipher: Cipher | None) -> Iterator[tuple[int, Page]]:
-    for index, ref in enumerate(image.pages):
-        yield index, load_page(store, ref, cipher)
-
-
 def _read_back(
     pool: ThreadPoolExecutor,
     work: Restorer,
     image: VolumeImage,
     store: Store,
     cipher: Cipher | None,
+    lost: Collection[int],
 ) -> None:
     geometry = Geometry(image.size_bytes, image.extent_bytes)
-    for index, page in _pages(image, store, cipher):
+    for index, ref in enumerate(image.pages):
+        if index in lost:
+            continue
+        page = load_page(store, ref, cipher)
         first, count = geometry.page(index)
         starts = range(0, count, READ_BACK_EXTENTS)
         answers = [
@@ -399,6 +407,17 @@ def _compared(
 def _overlay(plain: bytearray, place: int, data: memoryview, _count: int) -> None:
     begin, end = max(place, 0), min(place + len(data), len(plain))
     plain[begin:end] = data[begin - place : end - place]
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return (offset, length) in order, those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for offset, length in sorted(ranges):
+        if found and found[-1][0] + found[-1][1] == offset:
+            found[-1] = (found[-1][0], found[-1][1] + length)
+        else:
+            found.append((offset, length))
+    return tuple(found)
 
 
 def wait_all(futures: Sequence[Future[None]], stop: threading.Event) -> None:

@@ -130,6 +130,16 @@ class Restorer:
         ]
         return actual, waiting
 
+    def give_up(
+        self, pool: ThreadPoolExecutor, first: int, count: int, error: Exception
+    ) -> list[Future[None]]:
+        """Begin to record a run of extents as lost: the page that says where they are is."""
+        end = first + count
+        return [
+            pool.submit(self._give_up, [(at, min(ZERO_EXTENTS, end - at))], error)
+            for at in range(first, end, ZERO_EXTENTS)
+        ]
+
     def read_back(self, page: Page, page_first: int, first: int, count: int) -> bool:
         """Read a run of extents from the disk and say whether it is as the map says."""
         digests = self._on_disk(page_first + first, count)
@@ -182,7 +192,7 @@ class Restorer:
             if not self._allow_bad:
                 raise
             for piece in fetch.pieces:
-                self._give_up(piece, error)
+                self._give_up(piece.wanted, error)
             return
         for piece in fetch.pieces:
             at = piece.offset - fetch.offset
@@ -193,7 +203,7 @@ class Restorer:
             except CorruptData as error:
                 if not self._allow_bad:
                     raise
-                self._give_up(piece, error)
+                self._give_up(piece.wanted, error)
                 continue
             for extents in found:
                 self._write(extents, page_first, actual)
@@ -237,9 +247,10 @@ class Restorer:
         with self._lock:
             self.written_bytes += len(extents.plain)
 
-    def _give_up(self, piece: Piece, error: Exception) -> None:
+    def _give_up(self, runs: Sequence[tuple[int, int]], error: Exception) -> None:
         """Record what cannot be restored, and leave zeros there rather than old bytes."""
-        for first, count in piece.wanted:
+        self._check_stop()
+        for first, count in runs:
             offset = first * self._geometry.extent_bytes
             length = self._geometry.plain_bytes(first, count)
             log.warning("left zeros at offset=%d length=%d because %s", offset, length, error)
