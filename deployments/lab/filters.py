@@ -1,13 +1,16 @@
-"""The few standard programs both simulated machines have: grep, cut, sort, tr and such."""
+"""The few standard programs both simulated machines have: grep, cut, sort, tr, expr and such."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import re
+import time
 from collections.abc import Callable
 
 from deployments.lab.shell import Io, Program
+from deployments.lab.shell.arithmetic import ArithmeticFault, compute
+from deployments.lab.shell.scope import Scope
 
 
 def _lines(streams: Io) -> list[str]:
@@ -267,6 +270,30 @@ def cat(words: list[str], streams: Io) -> int:
     return 0
 
 
+def sleep(words: list[str], streams: Io) -> int:
+    """Wait some seconds, an hour at most."""
+    if len(words) != 2 or not re.fullmatch(r"\d+(?:\.\d+)?", words[1]):
+        streams.complain("sleep: invalid time interval\n")
+        return 1
+    time.sleep(min(float(words[1]), 3600.0))
+    return 0
+
+
+def expr(words: list[str], streams: Io) -> int:
+    """Compute whole numbers: `expr 3 + 4`; status 1 when the result is 0."""
+    text = " ".join(words[1:]).replace(" = ", " == ")
+    if not re.fullmatch(r"[-+*/%()<>!=&|\d ]+", text):
+        streams.complain("expr: non-integer argument\n")
+        return 2
+    try:
+        value = compute(text, Scope({}))
+    except ArithmeticFault as fault:
+        streams.complain(f"expr: {fault}\n")
+        return 2
+    streams.say(f"{value}\n")
+    return 0 if value else 1
+
+
 FILTERS: dict[str, Callable[[list[str], Io], int]] = {
     "grep": grep,
     "echo": echo,
@@ -280,6 +307,8 @@ FILTERS: dict[str, Callable[[list[str], Io], int]] = {
     "more": cat,
     "less": cat,
     "cat": cat,
+    "sleep": sleep,
+    "expr": expr,
     "egrep": grep,
     "fgrep": _fixed_grep,
     "true": _constant(0),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from deployments.lab.shell.arithmetic import compute
+from deployments.lab.shell.braces import expanded
 from deployments.lab.shell.scope import Scope
 from deployments.lab.shell.tree import Arithmetic, Part, Script, Substitution, Text, Variable, Word
 
@@ -54,7 +55,8 @@ class Expander:
         """Expand words to fields: unquoted values are divided, and vanish when empty."""
         found: list[str] = []
         for word in words:
-            found += self._fields_of(word)
+            for each in expanded(word):
+                found += self._fields_of(each)
         return found
 
     def text(self, word: Word) -> str:

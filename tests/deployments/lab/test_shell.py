@@ -85,6 +85,10 @@ printf "%-5s|%03d\n" ab 7 c 8
 echo "$(echo "in $(echo deep)")" `echo back`
 x=1 ; x=2 : ; echo $x
 IFS=: read a b <<< "left:right:more"; echo $a $b
+for i in {1..3} {9..7} {01..03} {a..c} {1..9..4}; do echo -n "$i "; done
+x=5; echo v_{1,2}x{a,b} "{1,2}" {a,b{1,2}} {} {x} \{a,b\} ${x}{a,b} {a,,b}c '{'1,2}
+j=1; echo G_`expr $j + 1` $(expr 7 \* 3) $(expr 7 / 2); expr 3 - 3; echo $?
+sleep 0; echo slept; echo a{1,2}"b c"{3,4}
 echo "a;b" 'c|d' e\ f "\$x" # a comment
 { echo one; echo two; } | wc -l
 """.strip().splitlines()
