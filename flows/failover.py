@@ -23,7 +23,7 @@ from flows.endings import Ending, ended
 from tasks.divergence import Difference
 from tasks.move_report import move_document, move_markdown, report_move
 from tasks.open import configuration as load_configuration
-from tasks.remote_look import look
+from tasks.remote_look import look, pause_s
 from tasks.replication import watched
 from tasks.run import Run, run_of
 from tasks.takeover import (
@@ -37,8 +37,6 @@ from tasks.takeover import (
     take_over,
 )
 from tasks.undo import UNDO
-
-WAIT_POLL_S = 10.0
 
 
 @flow(name="failover", flow_run_name="failover-{group}", persist_result=False)
@@ -174,7 +172,8 @@ def _move(
 
 def _wait_for_copy(run: Run, wanted: Configuration, asked: BackupProfile, wait_s: float) -> bool:
     """Watch a copy for a bounded time; say whether it is complete."""
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
+    deadline = began + wait_s
     poll = look(run, wanted, asked)
     with watched(asked, poll) as counters:
         while True:
@@ -185,7 +184,7 @@ def _wait_for_copy(run: Run, wanted: Configuration, asked: BackupProfile, wait_s
                 return False
             told = [view.progress for view in poll.views.values() if view.progress is not None]
             counters.move_to(min(told, default=None))
-            run.stop.wait(min(WAIT_POLL_S, wait_s / 60))
+            run.stop.wait(pause_s(time.monotonic() - began, wait_s))
             run.check()
             poll = look(run, wanted, asked)
 

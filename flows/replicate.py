@@ -20,7 +20,7 @@ from flows.approval import approve_move
 from flows.endings import Ending, ended, skipped
 from tasks.move_report import move_document, move_markdown
 from tasks.open import configuration as load_configuration
-from tasks.remote_look import Poll, look
+from tasks.remote_look import Poll, look, pause_s
 from tasks.remote_memory import recall
 from tasks.remote_setup import check
 from tasks.replication import (
@@ -40,8 +40,6 @@ from tasks.takeover import (
     would_start,
 )
 from tasks.undo import UNDO
-
-WATCH_POLL_S = 10.0
 
 
 @flow(name="replicate", flow_run_name="replicate-{profile}", persist_result=False)
@@ -151,12 +149,13 @@ def _watch(
     run: Run, wanted: Configuration, asked: BackupProfile, seen: Seen, watch_s: float
 ) -> Seen:
     """Poll on while the copy is under way; every poll is remembered as any other."""
-    deadline = time.monotonic() + watch_s
+    began = time.monotonic()
+    deadline = began + watch_s
     told = seen.told
     with watched(asked, seen.poll) as counters:
         while seen.health.condition is Condition.COPYING and time.monotonic() < deadline:
             counters.move_to(seen.health.progress)
-            run.stop.wait(min(WATCH_POLL_S, watch_s / 20))
+            run.stop.wait(pause_s(time.monotonic() - began, watch_s))
             run.check()
             seen = _judged(run, wanted, asked, look(run, wanted, asked))
             told = (*told, *seen.told)

@@ -26,6 +26,20 @@ class Poll:
     """Those of `problems` that gave no sign of life. The others answered, but nothing of use."""
 
 
+WATCH_S, WATCH_MAX_S = 10.0, 60.0
+"""A copy that is being watched is looked at so often at first, and so often after ten minutes."""
+
+
+def pause_s(watched_s: float, bound_s: float) -> float:
+    """Return how long to wait for the next look at a copy somebody watches.
+
+    Args:
+        watched_s: how long it is watched already: the longer, the more rarely.
+        bound_s: how long it will be watched at most; of a short watch all is not one pause.
+    """
+    return min(max(WATCH_S, watched_s / 10), WATCH_MAX_S, bound_s / 60)
+
+
 @step(name="look-{profile.name}")
 def look(run: Run, wanted: Configuration, profile: BackupProfile) -> Poll:
     """Ask both arrays for the group, as a step of a run: see `ask_both`."""

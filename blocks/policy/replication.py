@@ -19,7 +19,11 @@ from blocks.svc.remote_view import RemoteView
 from blocks.units import format_duration
 
 SAMPLES = 24
-"""How many polls of a copy under way are kept: its speed is that between the first and the last."""
+"""How many steps of a copy under way are kept: its speed is that between the first and the last.
+
+The array tells whole percents, of which one may take an hour: what is kept is when each was first
+seen, not every poll, else two hours of polls would measure little more than the rounding.
+"""
 
 FREEZE_RESOLUTION = timedelta(minutes=1)
 """`freeze_time` is told to the minute, and cut off, not rounded."""
@@ -234,13 +238,23 @@ def follow(memory: Memory, health: Health) -> tuple[Memory, tuple[Transition, ..
 
 
 def time_left(memory: Memory) -> timedelta | None:
-    """Say how long a copy will still take at the speed of the last polls; None if it cannot."""
-    if len(memory.progress) < 2:
+    """Say how long a copy will still take, from its last poll on, at the speed of its last steps.
+
+    None if that cannot be said: it has just begun, or has stood still for longer than it was seen
+    to move.
+    """
+    # The first was seen somewhere within its percent, every other one when it was reached.
+    steps = memory.progress[1:] if len(memory.progress) > 2 else memory.progress
+    if len(steps) < 2 or memory.at is None:
         return None
-    (began, first), (ended, last) = memory.progress[0], memory.progress[-1]
-    if last <= first or ended <= began:
+    (began, first), (ended, last) = steps[0], steps[-1]
+    moved, stood = ended - began, memory.at - ended
+    if last <= first or not timedelta(0) <= stood <= moved:
         return None
-    return (ended - began) * ((100.0 - last) / (last - first))
+    usual = moved / (len(steps) - 1)
+    if stood > 2 * usual:
+        moved, stood = moved + stood, timedelta(0)  # it has become slower
+    return max(moved * ((100.0 - last) / (last - first)) - stood, timedelta(0))
 
 
 def joint_recovery_point(*points: datetime | None) -> datetime | None:
@@ -349,4 +363,6 @@ def _samples(memory: Memory, health: Health) -> tuple[tuple[datetime, float], ..
     kept = memory.progress
     if kept and health.progress < kept[-1][1]:
         kept = ()  # it fell back: what was measured before says nothing about what is to come
+    if kept and health.progress == kept[-1][1]:
+        return kept
     return (*kept, (health.at, health.progress))[-SAMPLES:]

@@ -24,6 +24,7 @@ from tasks import (
     takeover,
 )
 from tasks.journal import GroupLock
+from tasks.remote_look import pause_s
 from tasks.remote_memory import recall
 
 GROUP = "sample_remote_cg"
@@ -58,6 +59,37 @@ def test_a_poll_of_a_healthy_group_is_a_handful_of_queries(bench) -> None:
     for name in ("storage1", "storage2"):
         assert len([words for where, words in bench.lines if where == name]) <= 5
     assert bench.sent() == []
+
+
+def commands_of_an_hour(bench) -> int:
+    """Poll for an hour as the schedule does; return what the busier array was asked."""
+    bench.lines.clear()
+    for _ in range(12):
+        bench.poll()
+    return max(
+        len([words for where, words in bench.lines if where == name])
+        for name in ("storage1", "storage2")
+    )
+
+
+def test_an_hour_of_watching_is_about_a_command_a_minute(bench) -> None:
+    bench.configure()
+    bench.poll()
+    assert commands_of_an_hour(bench) <= 60 + 3, "a copy under way: five commands a poll"
+    bench.clock.sleep(COPY_S)
+    bench.poll()
+    assert commands_of_an_hour(bench) <= 48 + 3, "in sync: four commands a poll"
+    bench.arrays.link(is_up=False)
+    members = len(PAIRS)
+    assert commands_of_an_hour(bench) <= 12 * (6 + members), "apart: each member is asked too"
+
+
+@pytest.mark.parametrize(
+    ("watched_s", "bound_s", "expected_s"),
+    [(0, 7200, 10), (60, 7200, 10), (300, 7200, 30), (3600, 7200, 60), (0, 30, 0.5)],
+)
+def test_a_watch_looks_more_rarely_the_longer_it_lasts(watched_s, bound_s, expected_s) -> None:
+    assert pause_s(watched_s, bound_s) == expected_s
 
 
 def test_a_link_cut_and_joined_is_told_in_two_sentences(bench) -> None:

@@ -325,6 +325,59 @@ def test_the_time_left_follows_from_the_polls() -> None:
     assert time_left(memory) == 7 * MINUTE
 
 
+POLL = 5 * MINUTE
+
+
+def copied(rate_per_hour):
+    """Poll a copy of whole percents; return (hours gone, truly left, said to be left) each time."""
+    done, at, memory, track = 0.0, 0.0, Memory(), []
+    step = POLL / timedelta(hours=1)
+    while done < 100.0:
+        health = replace(
+            poll(Condition.COPYING), at=NOW + at * timedelta(hours=1), progress=float(int(done))
+        )
+        memory, _ = follow(memory, health)
+        left = time_left(memory)
+        track.append((at, None if left is None else left / timedelta(hours=1)))
+        done += rate_per_hour(at) * step
+        at += step
+    return [(gone, at - gone, left) for gone, left in track]
+
+
+@pytest.mark.parametrize(("hours", "within"), [(3, 0.1), (12, 0.05), (40, 0.05), (96, 0.05)])
+def test_the_time_left_of_a_copy_of_days_is_right_within_a_few_percent(hours, within) -> None:
+    polls = copied(lambda _: 100.0 / hours)
+    told = [(gone, true, said) for gone, true, said in polls if said is not None]
+    assert told[0][0] <= hours * 0.03 + 0.2, "it is said after two steps"
+    late = [(true, said) for gone, true, said in told if gone > hours * 0.08]
+    worst = max(abs(said - true) / hours for true, said in late)
+    assert worst < within, f"off by {worst:.0%} of the whole copy"
+
+
+def test_the_time_left_follows_a_rate_that_changes() -> None:
+    """Nights are three times as fast as days; the link is halved after 30 hours."""
+
+    def rate(at: float) -> float:
+        return (3.0 if at % 24 < 8 else 1.0) * (1.0 if at < 30 else 0.5)
+
+    polls = copied(rate)
+    whole = polls[-1][0]
+    off = [abs(said - true) for gone, true, said in polls if said is not None and gone > 4]
+    assert sum(off) / len(off) < whole * 0.35
+    last = [abs(said - true) for _, true, said in polls if said is not None and true < whole * 0.1]
+    assert max(last) < whole * 0.1, "the nearer the end, the better it is known"
+
+
+def test_a_copy_that_becomes_slower_is_not_promised_the_old_speed() -> None:
+    polls = copied(lambda at: 10.0 if at < 5 else 1.0)
+    just_after = next(said for gone, _, said in polls if gone > 5.4)
+    later = next(said for gone, _, said in polls if gone > 8.0)
+    assert just_after is not None
+    assert later is not None
+    assert later > just_after
+    assert min(said for gone, _, said in polls if said is not None and 6 < gone < 20) > 0
+
+
 def test_a_copy_that_falls_back_or_stands_still_promises_nothing() -> None:
     memory = Memory()
     for minute, percent in enumerate((10.0, 20.0, 5.0, 5.0)):
