@@ -15,11 +15,13 @@ import sys
 from io import BufferedWriter
 from pathlib import Path
 
+from deployments.cores import leave_no_core
 from tasks.journal import state_directory
 
 
 def main() -> int:
     """Run the engine and answer with its status; 128 + signal if one ended it."""
+    leave_no_core()
     with _log_file() as log:
         engine = subprocess.Popen(
             [sys.executable, "-m", "prefect.engine"],

@@ -381,20 +381,30 @@ def sse_kms(bench: Bench) -> tuple[Verdict, str]:
 
 
 def sse_customer(bench: Bench) -> tuple[Verdict, str]:
-    """Put with a customer key: without it, and with another, nothing may be given."""
-    key, mine, other = bench.key("sse-c"), os.urandom(32), os.urandom(32)
-    bench.client.put_object(**bench.at(key), Body=b"secret", **_customer(mine))
-    given = bench.client.get_object(**bench.at(key), **_customer(mine))["Body"].read()
-    if given != b"secret":
-        return Verdict.BROKEN, "reads back otherwise with the key"
-    for arguments, what in (({}, "without the key"), (_customer(other), "with another key")):
-        try:
-            bench.client.get_object(**bench.at(key), **arguments)["Body"].read()
-        except Exception as error:
-            if not error_code(error):
-                raise
-        else:
-            return Verdict.IGNORED, f"the object is given {what}"
+    """Put with a customer key, whole and in parts: without it nothing may be given."""
+    mine, other = os.urandom(32), os.urandom(32)
+    whole, parts = bench.at(bench.key("sse-c")), bench.at(bench.key("sse-c-parts"))
+    bench.client.put_object(**whole, Body=b"secret", **_customer(mine))
+    upload = bench.client.create_multipart_upload(**parts, **_customer(mine))["UploadId"]
+    part = {"UploadId": upload, "PartNumber": 1, "Body": b"secret"}
+    etag = bench.client.upload_part(**parts, **part, **_customer(mine))["ETag"]
+    bench.client.complete_multipart_upload(
+        **parts,
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+    )
+    for place in (whole, parts):
+        given = bench.client.get_object(**place, **_customer(mine))["Body"].read()
+        if given != b"secret":
+            return Verdict.BROKEN, "reads back otherwise with the key"
+        for arguments, what in (({}, "without the key"), (_customer(other), "with another key")):
+            try:
+                bench.client.get_object(**place, **arguments)["Body"].read()
+            except Exception as error:
+                if not error_code(error):
+                    raise
+            else:
+                return Verdict.IGNORED, f"the object is given {what}"
     return Verdict.WORKS, ""
 
 

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from deployments.cores import leave_no_core
+
 if TYPE_CHECKING:
     import typer
 
@@ -56,6 +58,7 @@ VERBS = {
 def main() -> None:
     """Run the command line."""
     assert sys.flags.optimize == 0, "flashvault's assertions guard data: do not run python -O"
+    leave_no_core()
     # numpy's linear algebra is not used: its idle threads would only spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Loading modules makes many objects and no garbage: looking for it took a tenth of the start.

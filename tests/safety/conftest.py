@@ -3,7 +3,12 @@
 import base64
 import contextlib
 import gzip
+import os
+import shutil
+import socket
 import sqlite3
+import subprocess
+import time
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from deployments.lab import s3
 
 READ_BYTES = 1 << 20
 
@@ -114,3 +121,34 @@ def _rows(path: Path) -> bytes:
 def leaks():
     """Return the search."""
     return find_leaks
+
+
+@pytest.fixture(scope="module")
+def moto_server(tmp_path_factory):
+    """Start moto, which plays Amazon's S3, IAM and KMS; return where it is.
+
+    It comes from an environment of its own: none of what it needs is needed by the product.
+    """
+    program = os.environ.get("FLASHVAULT_MOTO") or shutil.which("moto_server")
+    if program is None:
+        pytest.skip("no moto_server here (set FLASHVAULT_MOTO)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [program, "-H", "127.0.0.1", "-p", str(port)],
+            env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "1000000"},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            for _ in range(300):
+                if s3.answers(endpoint):
+                    break
+                time.sleep(0.1)
+            yield endpoint
+        finally:
+            server.terminate()
+            server.wait()

@@ -1,13 +1,8 @@
 """The policy in docs/how-to/write-only-role.md, against a server that evaluates IAM policies."""
 
 import json
-import os
 import random
 import re
-import shutil
-import socket
-import subprocess
-import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +19,6 @@ from blocks.errors import AccessDenied
 from blocks.store.clients import BucketSettings, open_store, s3_client
 from blocks.store.fingerprint import take_fingerprint
 from blocks.store.lock import lock_objects
-from deployments.lab.s3 import answers
 from tasks.pipeline import CaptureSettings
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -44,32 +38,9 @@ def policy():
 
 
 @pytest.fixture(scope="module")
-def role(policy, tmp_path_factory):
-    """Start moto, make a locked bucket and a user with the policy; return the user's settings."""
-    program = os.environ.get("FLASHVAULT_MOTO") or shutil.which("moto_server")
-    if program is None:
-        pytest.skip("no moto_server here (set FLASHVAULT_MOTO)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    server = subprocess.Popen(
-        [program, "-H", "127.0.0.1", "-p", str(port)],
-        env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "100000"},
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        for _ in range(200):
-            if answers(endpoint):
-                break
-            time.sleep(0.1)
-        yield _set_up(endpoint, policy)
-    finally:
-        server.terminate()
-        server.wait()
-        log.close()
+def role(policy, moto_server):
+    """Make a locked bucket and a user with the policy; return the user's settings."""
+    return _set_up(moto_server, policy)
 
 
 def _set_up(endpoint, policy):

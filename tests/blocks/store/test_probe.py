@@ -352,7 +352,7 @@ class FailsInside(HonestS3):
         (ListsFolderByFolder, Verdict.BROKEN, {"list order"}),
         (ListsHalf, Verdict.BROKEN, {"listing"}),
         (AddsTheTrailer, Verdict.BROKEN, {"checksum"}),
-        (LosesAPart, Verdict.BROKEN, {"multipart", "copy part"}),
+        (LosesAPart, Verdict.BROKEN, {"multipart", "copy part", "SSE-C"}),
         (AnswersWithoutETag, Verdict.BROKEN, {"copy part"}),
         (FailsInside, Verdict.BROKEN, {"copy part"}),
         (HasNoConditions, Verdict.REFUSED, {"put if absent", "complete if absent", "object lock"}),
