@@ -431,6 +431,20 @@ def test_the_openssh_client_gets_streams_and_status(server, tmp_path) -> None:
             timeout=60,
         )
         check(Answer(done.stdout, done.stderr, done.returncode))
+    words.remove("-n")
+    for option, typed, shown, status in [
+        ("-T", "lsvdisk -nohdr 0 | head -2\nexit 3\n", "0\nNode1_1\n", 3),
+        ("-tt", "echo typed\nexit\n", "IBM_storage1:admin>echo typed\r\ntyped\r\n", 0),
+    ]:
+        done = subprocess.run(
+            [*words, "-q", option, "admin@127.0.0.1"],
+            input=typed.encode(),
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.stderr, done.returncode) == (b"", status)
+        assert shown in done.stdout.decode()
 
 
 SCRIPT = b"""names=
