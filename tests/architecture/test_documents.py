@@ -93,3 +93,16 @@ def test_what_belongs_to_a_numbered_step_is_indented_by_four(page: Path) -> None
                 wrong.append(line)
             is_new_paragraph = not line
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_list_that_follows_a_paragraph_begins_after_an_empty_line(page: Path) -> None:
+    # Else the site's markdown takes its first line for more of the paragraph.
+    text = re.sub(r"^ *```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lost = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = paragraph.strip("\n").splitlines()
+        begins = [bool(re.match(r"(\d+\.|[-*]) ", line)) for line in lines]
+        if lines and not begins[0] and not re.match(r"#|\||<", lines[0]):
+            lost += [line for line, is_item in zip(lines, begins, strict=True) if is_item]
+    assert lost == []
