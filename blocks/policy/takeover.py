@@ -18,12 +18,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from blocks.policy.loss import Begun, in_utc, newest_of_both
+from blocks.policy.disaster import plan_failover
+from blocks.policy.loss import Begun
+from blocks.policy.refusals import STOP_HINT, no_members, not_known, refused
 from blocks.policy.situation import Activity, Move, Order, Plan, Situation
 from blocks.svc.model import RemoteState
-from blocks.svc.remote_view import CONNECTED, RemoteView
-
-LAG_NOTE = "Global Mirror is asynchronous: writes of the last seconds before that may be missing"
+from blocks.svc.remote_view import RemoteView
 
 
 def plan_move(
@@ -42,7 +42,7 @@ def plan_move(
         keep_home: fail back onto what the home site holds, giving up what was written away.
     """
     if not seen.views:
-        return _no(
+        return refused(
             Plan(move, seen.home),
             "no array tells of the group",
             "See what each said in the notes; then address, network, name.",
@@ -59,124 +59,11 @@ def _plan(move: Move, seen: Situation, *, allow_split: bool, keep_home: bool) ->
         case Move.START | Move.RESYNC:
             return _start(move, seen)
         case Move.FAILOVER:
-            return _failover(seen, allow_split=allow_split)
+            return plan_failover(seen, allow_split=allow_split)
         case Move.SWITCH:
             return _switch(seen)
         case Move.FAILBACK:
             return _failback(seen, keep_home=keep_home)
-
-
-# Failover: the other site is lost --------------------------------------------------------------
-
-
-def _failover(seen: Situation, *, allow_split: bool) -> Plan:
-    begun = seen.begun
-    if begun is not None and begun.move == Move.FAILOVER and _is_writable(seen, begun.to):
-        to = begun.to  # an array may call the half it made writable the primary
-    else:
-        to = seen.other(seen.primary or seen.home)
-    plan = Plan(Move.FAILOVER, to, at=to, takes_over=True, cloud_point=seen.cloud_point)
-    view = seen.views.get(to)
-    if view is None:
-        return _no(plan, f"{to} does not answer", "Its array makes its volumes writable.")
-    match view.state:
-        case RemoteState.EMPTY:
-            return _no_members(plan)
-        case (
-            RemoteState.INCONSISTENT_STOPPED
-            | RemoteState.INCONSISTENT_COPYING
-            | RemoteState.INCONSISTENT_DISCONNECTED
-        ):
-            return _no(
-                plan,
-                f"{to} holds no consistent copy (the group is {view.state})",
-                f"Restore from the cloud{_cloud_says(seen)}: flashvault restore."
-                " A copy under way must end first.",
-            )
-        case RemoteState.CONSISTENT_SYNCHRONIZED | RemoteState.CONSISTENT_COPYING:
-            return _no(
-                plan,
-                f"the group is {view.state}: the other array is alive and follows",
-                "Use `flashvault switch`: it loses nothing and fences the other side. If the other"
-                " site has just failed, its loss shows within seconds: ask again.",
-            )
-        case RemoteState.IDLING | RemoteState.IDLING_DISCONNECTED:
-            return _already_split(plan, seen)
-        case RemoteState.CONSISTENT_STOPPED | RemoteState.CONSISTENT_DISCONNECTED:
-            return _stop_access(plan, seen, view, allow_split=allow_split)
-
-
-def _is_writable(seen: Situation, name: str) -> bool:
-    writable = {RemoteState.IDLING, RemoteState.IDLING_DISCONNECTED}
-    return name in seen.views and seen.views[name].state in writable
-
-
-def _already_split(plan: Plan, seen: Situation) -> Plan:
-    """The volumes are writable already: an earlier failover came this far."""
-    lost = seen.other(plan.to)
-    if seen.runs_at(lost) is Activity.RUNNING:
-        return _no(plan, f"both sides are writable, and the group runs on {lost}", _STOP_HINT)
-    split = replace(
-        plan,
-        is_split=True,
-        cloud_point=None,
-        recovery_point=seen.recovery_point,
-        notes=(f"the volumes at {plan.to} are writable already", *_unknown(seen, lost)),
-    )
-    if seen.begun is None or (seen.begun.move, seen.begun.to) != (Move.FAILOVER, plan.to):
-        return split
-    return _with_loss(split, seen.begun)
-
-
-def _stop_access(plan: Plan, seen: Situation, view: RemoteView, *, allow_split: bool) -> Plan:
-    lost = seen.other(plan.to)
-    if seen.runs_at(lost) is Activity.RUNNING:
-        return _no(
-            plan,
-            f"the group runs on {lost}: both sides would be written",
-            f"{_STOP_HINT} If both arrays are alive, repair the link and use `flashvault switch`.",
-        )
-    is_alive = lost in seen.views or lost in seen.unhelpful or view.partnership == CONNECTED
-    if is_alive and not allow_split:
-        return _no(
-            plan,
-            f"{lost} is alive ({_how_alive(seen, lost)}): afterwards both sides could be written",
-            "Repair the link and use `flashvault switch`; or make sure that the group stays"
-            f" offline on {lost} and say --allow-split.",
-        )
-    order = replace(
-        plan,
-        order=Order.STOP_ACCESS,
-        primary=view.side,
-        wanted=(RemoteState.IDLING, RemoteState.IDLING_DISCONNECTED),
-        is_split=True,
-        notes=(
-            LAG_NOTE,
-            *newest_of_both(plan.to, seen.recovery_point, seen.cloud_point),
-            f"if {lost} comes back, its volumes are writable too: keep the group offline there"
-            " until `flashvault failback`",
-            *_unknown(seen, lost),
-        ),
-    )
-    begun = Begun(
-        move=plan.move,
-        at=seen.now,
-        to=plan.to,
-        recovery_point=seen.recovery_point,
-        parted_by=seen.parted_by,
-        silent_by=seen.silent_since.get(lost),
-    )
-    return _with_loss(order, begun)
-
-
-def _with_loss(plan: Plan, begun: Begun) -> Plan:
-    return replace(plan, recovery_point=begun.recovery_point, loss=begun.at_most, begun=begun)
-
-
-def _cloud_says(seen: Situation) -> str:
-    return (
-        f" (its newest restore point is of {in_utc(seen.cloud_point)})" if seen.cloud_point else ""
-    )
 
 
 # Switch: both sites are well -------------------------------------------------------------------
@@ -187,7 +74,9 @@ def _switch(seen: Situation) -> Plan:
     to = seen.other(source or seen.home)
     plan = Plan(Move.SWITCH, to, takes_over=True)
     if not source:
-        return _no(plan, f"no side is the primary (the group is {_states(seen)})", _FAILBACK_HINT)
+        return refused(
+            plan, f"no side is the primary (the group is {_states(seen)})", _FAILBACK_HINT
+        )
     if _is_half_done(Move.SWITCH, source, seen):
         # Else the same command given again would swap the roles back.
         return _go_on(replace(plan, to=source), seen)
@@ -220,24 +109,24 @@ def _swap(plan: Plan, seen: Situation, source: str) -> Plan:
     at = plan.to if plan.to in seen.views else source
     view = seen.views[at]
     if view.state is RemoteState.EMPTY:
-        return _no_members(plan)
+        return no_members(plan)
     fit = view.state is RemoteState.CONSISTENT_SYNCHRONIZED or (
         view.state is RemoteState.CONSISTENT_COPYING and view.is_cycling
     )
     if not fit or not view.is_connected:
-        return _no(
+        return refused(
             plan,
             f"the group is {_states(seen)}, the partnership {view.partnership or 'gone'}:"
             " only a synchronized group can be switched",
             _NOT_IN_SYNC[view.state],
         )
     if view.group.status not in {"", "online"}:
-        return _no(plan, f"the group's status is {view.group.status}", "See lseventlog.")
+        return refused(plan, f"the group's status is {view.group.status}", "See lseventlog.")
     if seen.runs_at(source) is Activity.RUNNING:
-        return _no(
+        return refused(
             plan,
             f"the group runs on {source}: its disks would become read-only under it",
-            _STOP_HINT,
+            STOP_HINT,
         )
     order = replace(
         plan,
@@ -248,7 +137,7 @@ def _swap(plan: Plan, seen: Situation, source: str) -> Plan:
         begun=Begun(move=plan.move, at=seen.now, to=plan.to),
         recovery_point=seen.now,
         loss=timedelta(0),
-        notes=_unknown(seen, source),
+        notes=not_known(seen, source),
     )
     if view.is_cycling:
         order = replace(
@@ -269,13 +158,15 @@ def _failback(seen: Situation, *, keep_home: bool) -> Plan:
     plan = Plan(Move.FAILBACK, home)
     for name in (home, away):
         if name not in seen.views:
-            return _no(plan, f"{name} does not answer", "Both arrays must be there to fail back.")
+            return refused(
+                plan, f"{name} does not answer", "Both arrays must be there to fail back."
+            )
     view = seen.views[away]
     if view.state is RemoteState.EMPTY:
-        return _no_members(plan)
+        return no_members(plan)
     apart = [f"{n}: {v.state}, {v.partnership}" for n, v in seen.views.items() if _is_apart(v)]
     if apart:
-        return _no(plan, f"the arrays are not connected ({'; '.join(apart)})", _LINK_HINT)
+        return refused(plan, f"the arrays are not connected ({'; '.join(apart)})", _LINK_HINT)
     if view.state is RemoteState.IDLING:
         return _start_from_idling(plan, seen, keep_home=keep_home)
     if seen.primary == home:
@@ -296,7 +187,7 @@ def _start_from_idling(plan: Plan, seen: Situation, *, keep_home: bool) -> Plan:
     source = seen.home if keep_home else seen.away
     target = seen.other(source)
     if seen.runs_at(target) is Activity.RUNNING:
-        return _no(
+        return refused(
             plan,
             f"the group runs on {target}, which would be written over",
             "Take it offline there, or choose the other direction (--keep-home, --resync).",
@@ -313,14 +204,14 @@ def _start_from_idling(plan: Plan, seen: Situation, *, keep_home: bool) -> Plan:
         if is_same
         else f"what was written on {target} since the two sides parted is lost;"
         f" {source} is copied over it, and until that ends {target} holds nothing usable",
-        notes=_unknown(seen, target),
+        notes=not_known(seen, target),
     )
 
 
 def _at_home(plan: Plan, view: RemoteView) -> Plan:
     if view.state in {RemoteState.CONSISTENT_SYNCHRONIZED, RemoteState.CONSISTENT_COPYING}:
         return replace(plan, notes=("the home site is the primary already",))
-    return _no(
+    return refused(
         plan,
         f"the home site is the primary (the group is {view.state}): nothing is to be failed back",
         "Use `flashvault sync`.",
@@ -336,17 +227,17 @@ def _start(move: Move, seen: Situation) -> Plan:
     if not source:
         reason = f"no side is the primary (the group is {_states(seen)})"
         empty = any(view.state is RemoteState.EMPTY for view in seen.views.values())
-        return _no_members(plan) if empty else _no(plan, reason, _FAILBACK_HINT)
+        return no_members(plan) if empty else refused(plan, reason, _FAILBACK_HINT)
     view = seen.views.get(source) or seen.views[seen.other(source)]
     if view.state is RemoteState.EMPTY:
-        return _no_members(plan)
+        return no_members(plan)
     if view.state in _MOVING and view.is_connected:
         is_waiting = view.state is RemoteState.INCONSISTENT_COPYING
         return replace(plan, is_waiting=is_waiting, notes=("the copy runs already",))
     if _is_apart(view):
-        return _no(plan, f"the arrays are not connected ({_states(seen)})", _LINK_HINT)
+        return refused(plan, f"the arrays are not connected ({_states(seen)})", _LINK_HINT)
     if view.state is RemoteState.IDLING:
-        return _no(plan, "the group is idling: both sides can be written", _FAILBACK_HINT)
+        return refused(plan, "the group is idling: both sides can be written", _FAILBACK_HINT)
     return _restart(plan, seen, view)
 
 
@@ -355,14 +246,14 @@ def _restart(plan: Plan, seen: Situation, view: RemoteView) -> Plan:
     source = seen.primary
     target = seen.other(source)
     if seen.runs_at(target) is Activity.RUNNING:
-        return _no(plan, f"{target}'s volumes are in use and would be written over", _STOP_HINT)
+        return refused(plan, f"{target}'s volumes are in use and would be written over", STOP_HINT)
     order = replace(
         plan,
         at=source if source in seen.views else target,
         order=Order.START,
         wanted=_MOVING,
         is_waiting=True,
-        notes=_unknown(seen, target),
+        notes=not_known(seen, target),
     )
     if view.state is RemoteState.INCONSISTENT_STOPPED:
         return replace(order, overwrites=f"all of {target}'s volumes; they hold no usable copy now")
@@ -376,7 +267,7 @@ def _restart(plan: Plan, seen: Situation, view: RemoteView) -> Plan:
         f" {target} holds nothing usable (take a FlashCopy of it first if you can)",
     )
     if plan.move is Move.START:
-        return _no(
+        return refused(
             forced,
             f"the group is {view.state} and was written to since: a start gives up the consistent"
             f" copy{frozen} on {target} until the changes are copied",
@@ -392,7 +283,6 @@ _MOVING = (
     RemoteState.CONSISTENT_SYNCHRONIZED,
     RemoteState.CONSISTENT_COPYING,
 )
-_STOP_HINT = "Take the resource group offline there first (clmgr offline resource_group)."
 _FAILBACK_HINT = "After a failover: flashvault failback chooses a direction and starts the copy."
 _LINK_HINT = "Repair the link or start the partnership on both arrays, then ask again."
 _SYNC_HINT = "Let the copy end (flashvault sync), then ask again."
@@ -420,25 +310,3 @@ def _states(seen: Situation) -> str:
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
     return ", ".join(f"{state} on {name}" for name, state in told.items())
-
-
-def _how_alive(seen: Situation, name: str) -> str:
-    if name in seen.views:
-        return "its array answers"
-    if name in seen.unhelpful:
-        return "its array is there, though it tells nothing of the group: see the notes"
-    return "the arrays see one another"
-
-
-def _unknown(seen: Situation, name: str) -> tuple[str, ...]:
-    if seen.runs_at(name) is not Activity.UNKNOWN:
-        return ()
-    return (f"no node could say whether the group runs on {name}: make sure that it does not",)
-
-
-def _no_members(plan: Plan) -> Plan:
-    return _no(plan, "the group has no relationships", "Create them: mkrcrelationship.")
-
-
-def _no(plan: Plan, refusal: str, hint: str) -> Plan:
-    return replace(plan, order=None, takes_over=False, refusal=refusal, hint=hint)

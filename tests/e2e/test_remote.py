@@ -487,4 +487,4 @@ def at_home_in_sync(bench) -> None:
     if seen["condition"] == "unseen":
         configured_and_synchronized(bench)
         seen = bench.sync()
-    assert (seen["condition"], seen["primary"]) == ("in sync", "storage1")
+    assert (seen["condition"], seen["primary"]) == ("in sync", "storage1"), seen
