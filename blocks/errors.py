@@ -156,6 +156,11 @@ class StoreError(FlashvaultError):
 class ObjectMissing(StoreError):
     """The store said clearly that there is no such object."""
 
+    hint = (
+        "`flashvault verify RG` says which restore points need it: restore another, or with"
+        " --allow-bad all that is whole of this one."
+    )
+
 
 class BucketMissing(StoreError):
     """The bucket does not exist."""

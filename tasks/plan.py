@@ -78,7 +78,17 @@ def open_source(wanted: Configuration | None, asked: Asked) -> Store:
 
 
 def find(source: Store, asked: Asked) -> RestorePoint:
-    """Return the point that was asked for: by id, by time, or the latest."""
+    """Return the point that was asked for: by id, by time, or the latest.
+
+    Raises:
+        ConfigError: both an id and a time.
+        PointMissing: there is none such.
+    """
+    if asked.point and asked.at:
+        raise ConfigError(
+            f"both restore point {asked.point} and the time {asked.at} are asked for",
+            hint="Choose --point or --at.",
+        )
     if asked.point:
         return shelf.read_point(source, asked.group, asked.point)
     return shelf.find_point(shelf.points(source, asked.group), at=asked.at)

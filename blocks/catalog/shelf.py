@@ -187,8 +187,12 @@ def find_point(
         return fits[0]
     fits = [point for point in points if at is None or point.taken_at <= at]
     if not fits:
+        if at is None or not points:
+            raise PointMissing("there is no restore point")
+        oldest = min(points, key=lambda point: point.taken_at)
         raise PointMissing(
-            f"there is no restore point at or before {at}" if at else "there is no restore point"
+            f"there is no restore point at or before {at}",
+            hint=f"The oldest is {oldest.id}, taken {oldest.taken_at}.",
         )
     return fits[-1]
 

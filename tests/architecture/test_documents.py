@@ -14,6 +14,7 @@ PACKAGES = "blocks|tasks|flows|deployments|tests"
 NAMED = re.compile(rf"`((?:{PACKAGES})/[\w/.]+\.py)(?:::(\w+))?`")
 OTHERS = {
     "faults.md": "has a test of its own",
+    "restore.md": "has a test of its own",
     "svc-cli.md": "names files of another project",
     "adr": "a decision is not edited when the code moves on",
 }

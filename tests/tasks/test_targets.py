@@ -1,9 +1,13 @@
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
-from blocks.errors import ConfigError
-from tasks.targets import Places, spelled_out
+from blocks.errors import ConfigError, DiskMissing
+from blocks.host.base import Disk
+from blocks.store.memory import MemoryStore
+from tasks.plan import Asked, find
+from tasks.targets import Places, candidates, spelled_out
 
 A, B = "A" * 32, "B" * 32
 
@@ -54,3 +58,46 @@ def test_a_path_that_can_be_no_target_is_refused_with_a_hint(path, words):
     with pytest.raises(ConfigError, match=words) as caught:
         Places(None, group="RG1").target(path, point("hdisk18").volumes[0])
     assert caught.value.hint
+
+
+class Node:
+    """A node that sees these disks."""
+
+    def __init__(self, name, *disks):
+        self.name = name
+        self._disks = disks
+
+    def discover(self):
+        return list(self._disks)
+
+
+def places(writer_sees):
+    there = Places(None, group="RG1")
+    disk = Disk("hdisk30", "/dev/hdisk30", 4096, uid=A)
+    there.node, there.writer = Node("node1", disk), Node("backuphost")
+    there._named = {"hdisk30": disk}
+    there._seen = {A: disk} if writer_sees else {}
+    return there
+
+
+def test_a_disk_the_writing_host_does_not_see_is_refused():
+    with pytest.raises(DiskMissing, match="backuphost does not see hdisk30") as caught:
+        places(writer_sees=False).target("hdisk30", point("hdisk18").volumes[0])
+    assert caught.value.hint
+
+
+def test_a_disk_the_node_does_not_have_is_refused_with_those_it_has():
+    with pytest.raises(ConfigError, match="node1 has no disk 'hdisk31'") as caught:
+        places(writer_sees=True).target("hdisk31", point("hdisk18").volumes[0])
+    assert "hdisk30" in caught.value.hint
+
+
+def test_one_volume_is_not_restored_onto_two_disks():
+    with pytest.raises(ConfigError, match="two targets"):
+        candidates(places(writer_sees=True), point("hdisk18"), {"hdisk18": "x", "v0": "y"})
+
+
+def test_a_point_and_a_time_together_are_refused():
+    asked = Asked("RG1", {}, point="01P", at=datetime(2026, 11, 1, tzinfo=UTC))
+    with pytest.raises(ConfigError, match="both restore point 01P and the time"):
+        find(MemoryStore(), asked)

@@ -1,0 +1,96 @@
+"""A restore begins only after a person has read its plan: at the command line, or in the UI."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
+from blocks.errors import Refused
+from blocks.host.base import Disk
+from blocks.policy.recovery import Candidate, plan_restore
+from flows import approval
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+UID = "6005076400810000000000000000000A"
+
+
+@pytest.fixture
+def plan():
+    volume = VolumeImage(
+        name="Node1_1",
+        uid=UID,
+        size_bytes=4 << 20,
+        disk="hdisk18",
+        extent_bytes=65536,
+        map_digest="00" * 32,
+        pages=(),
+        read_bytes=4 << 20,
+        zero_bytes=1 << 20,
+        changed_bytes=0,
+        stored_bytes=0,
+        image_keys=(),
+    )
+    point = RestorePoint(
+        id=PointId("01M8C905ZE8QBAD94M0M8DP0TE"),
+        group="RG1",
+        cluster="c",
+        storage_system="s",
+        consistency_group="g",
+        kind=Kind.FULL,
+        taken_at=NOON,
+        committed_at=NOON,
+        reading_host="h",
+        maps_digest="00" * 32,
+        codec="zstd",
+        volumes=(volume,),
+        objects=(),
+        tool_version="1",
+    )
+    disk = Disk("hdisk30", "/dev/hdisk30", 8 << 20, uid="6005076400810000000000000000000B")
+    return plan_restore(point, {UID: Candidate(disk, is_blank=False)}, force=True)
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Answer the form as a person in the UI would; return what they were shown."""
+    shown = []
+
+    def answer(group):
+        def pause(wait_for_input, **_):
+            shown.append(str(wait_for_input._description))
+            return SimpleNamespace(group=group, approver="Ann")
+
+        monkeypatch.setattr(approval, "pause_flow_run", pause)
+        monkeypatch.setattr(approval, "FlowRunContext", SimpleNamespace(get=lambda: object()))
+
+    return answer, shown
+
+
+def test_without_a_ui_nobody_has_approved_and_it_is_refused(plan):
+    with pytest.raises(Refused, match="not approved") as caught:
+        approval.approve(plan, approved=False)
+    assert "--dry-run" in caught.value.hint
+
+
+def test_who_has_read_the_plan_is_not_asked_again(plan):
+    approval.approve(plan, approved=True)
+
+
+def test_the_ui_shows_the_plan_before_it_asks(plan, answered):
+    answer, shown = answered
+    answer("RG1")
+    approval.approve(plan, approved=False)
+    (text,) = shown
+    assert "4.0 MiB on 1 disks will be written over" in text
+    assert "| hdisk18 (Node1_1) | 4.0 MiB | hdisk30 | `/dev/hdisk30` |" in text
+    assert "hdisk30 is not empty: everything on it is written over" in text
+    assert "its last 4.0 MiB stay as they are" in text
+
+
+@pytest.mark.parametrize("typed", ["", "RG2", "rg1", "yes"])
+def test_another_name_than_the_groups_is_no_approval(plan, answered, typed):
+    answer, _ = answered
+    answer(typed)
+    with pytest.raises(Refused, match="is not the name of the group"):
+        approval.approve(plan, approved=False)
