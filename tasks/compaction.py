@@ -121,7 +121,7 @@ def compact_volume(
         Stopped: as asked.
     """
     require_compactable(image, objects)
-    progress.begin(name, image.size_bytes)
+    progress.begin(progress.label or name, image.size_bytes)
     return _Compaction(image, objects, store, folder, name, settings, stop, progress).run()
 
 

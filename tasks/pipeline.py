@@ -177,7 +177,7 @@ def capture_volume(
         name = staged
     elif settings.cipher is not None:
         name = _unused_name(store, folder, name)
-    progress.begin(name, geometry.size_bytes)
+    progress.begin(progress.label or name, geometry.size_bytes)
     plan = _plan(geometry, folder, name, uid, parent is None, settings)
     node = None
     if not staged and isinstance(reader, ComparingReader) and reader.can_compare():

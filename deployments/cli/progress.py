@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 from blocks.units import format_duration, format_size
 from deployments.cli.output import err
@@ -24,6 +25,8 @@ from tasks.counters import Counters, running
 
 REDRAW_S = 0.2
 LINE_EVERY_S = 15.0
+NAME_WIDTH = 22
+BAR_WIDTH = 14
 
 
 @contextmanager
@@ -44,12 +47,14 @@ def shown_progress(*, quiet: bool = False) -> Iterator[None]:
 
 
 def _bars(over: threading.Event) -> None:
+    # Numbers are never cut: on 80 columns the name and the bar give way.
+    whole = Column(no_wrap=True)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=NAME_WIDTH)),
+        BarColumn(bar_width=BAR_WIDTH),
+        DownloadColumn(binary_units=True, table_column=whole),
+        TransferSpeedColumn(table_column=whole.copy()),
+        TimeRemainingColumn(table_column=whole.copy()),
     )
     known: dict[int, tuple[Counters, TaskID]] = {}
     with Progress(*columns, console=err()) as bars:
