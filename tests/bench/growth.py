@@ -107,38 +107,44 @@ def draw(title: str, rows: dict[str, list[tuple[float, float]]], across: str) ->
     return "".join(parts)
 
 
-def main() -> None:
-    """Measure everything and draw it; the numbers go to stdout."""
-    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
-    os.environ["DO_NOT_TRACK"] = "1"
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    bench, sparse = [], []
+Rows = dict[str, list[dict[str, float]]]
+
+
+def measure_all(folder: Path) -> Rows:
+    """Measure every disk, printing each line as it comes."""
+    rows: Rows = {"bench image": [], "sparse": [], "little in each": []}
+
+    def add(kind: str, path: Path, extent_kib: int) -> None:
+        rows[kind].append(measure(path, extent_kib, folder / "store"))
+        print(json.dumps({"disk": kind, **rows[kind][-1]}), flush=True)
+
     for size, extent in BENCH:
         path = folder / f"{size // GIB}g.img"
         image.build(path, size)
-        bench.append({**measure(path, extent, folder / "store"), "extent_kib": extent})
-        print(json.dumps(bench[-1]), flush=True)
+        add("bench image", path, extent)
     for size, extent in SPARSE:
         path = folder / "sparse.img"
         with path.open("wb") as file:
             file.truncate(size)
             file.write(b"data")
-        sparse.append({**measure(path, extent, folder / "store"), "extent_kib": extent})
-        print(json.dumps(sparse[-1]), flush=True)
+        add("sparse", path, extent)
         path.unlink()
     many = folder / "many.img"
     if not many.exists():
         build_many(many)
-    small = [{**measure(many, 4, folder / "store"), "extent_kib": 4}]
-    print(json.dumps(small[-1]), flush=True)
-    one = [row for row in bench if row["gib"] == 1]
+    add("little in each", many, 4)
+    return rows
+
+
+def picture(rows: Rows) -> str:
+    """Draw the panels, one below the other."""
+    bench, sparse = rows["bench image"], rows["sparse"]
     panels = [
         (
             "The bench image, seconds of processor for a full",
             {
-                "1 GiB": [(row["extents"], row["cpu_s"]) for row in one],
-                "4 GiB": [(row["extents"], row["cpu_s"]) for row in bench if row["gib"] == 4],
-                "38 GiB, little in each": [(row["extents"], row["cpu_s"]) for row in small],
+                f"{gib} GiB": [(row["extents"], row["cpu_s"]) for row in bench if row["gib"] == gib]
+                for gib in (1, 4)
             },
             "extents",
         ),
@@ -150,9 +156,8 @@ def main() -> None:
         (
             "Peak memory, MiB",
             {
-                "bench image": [(row["extents"], row["peak_mib"]) for row in bench],
-                "sparse": [(row["extents"], row["peak_mib"]) for row in sparse],
-                "little in each": [(row["extents"], row["peak_mib"]) for row in small],
+                kind: [(row["extents"], row["peak_mib"]) for row in found]
+                for kind, found in rows.items()
             },
             "extents",
         ),
@@ -162,11 +167,19 @@ def main() -> None:
         f'<g transform="translate(0 {HEIGHT * number})">{draw(*panel)}</g>'
         for number, panel in enumerate(panels)
     )
-    target.write_text(
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>'
         f"{body}</svg>\n"
     )
+
+
+def main() -> None:
+    """Measure everything and draw it; the numbers go to stdout."""
+    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
+    os.environ["DO_NOT_TRACK"] = "1"
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    target.write_text(picture(measure_all(folder)))
 
 
 if __name__ == "__main__":
