@@ -40,7 +40,7 @@ from blocks.catalog.marks import (
 from blocks.catalog.point import PointId, RestorePoint, new_id, point_key, run_of
 from blocks.catalog.shelf import ShelvedPoint, read_point
 from blocks.catalog.view import View, look
-from blocks.errors import GroupBusy, ObjectMissing, Refused
+from blocks.errors import BrokenChain, GroupBusy, ObjectMissing, Refused
 from blocks.store.base import Store
 
 UNDELETE_WINDOW = timedelta(days=7)
@@ -220,7 +220,16 @@ def _protected(store: Store, group: str, point_id: str) -> Iterator[RestorePoint
         yield point
         # Whoever ended the intent meanwhile ended the protection: what was promised may be gone.
         if not _is_there(store, intent_key(group, run_id)):
-            raise GroupBusy(f"the claim on {point_id} was cleared meanwhile", hint="Repeat it.")
+            raise GroupBusy(
+                f"the claim on restore point {point_id} was cleared meanwhile, by another process",
+                hint="It is not certain that the point stays: give the same command again.",
+            )
+    except BrokenChain as error:
+        raise BrokenChain(
+            f"restore point {point_id} cannot be kept any more: {error}",
+            hint="A prune deletes it, its time in the trash being over. Choose another point; if"
+            " that prune has died, run `flashvault prune` to its end and try again.",
+        ) from error
     finally:
         drop_intent(store, group, run_id)
 

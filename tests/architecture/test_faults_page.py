@@ -36,3 +36,11 @@ def test_every_refusal_and_every_error_of_an_image_is_on_the_page_of_restores() 
     ]
     assert len(kinds) > 6
     assert [name for name in kinds if f"`{name}`" not in page] == []
+
+
+def test_every_row_names_a_test() -> None:
+    page = (REFERENCE / "faults.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.count("|") == 5]
+    untested = [row[:40] for row in rows[2:] if "::test_" not in row and "simulator" not in row]
+    assert len(rows) > 25
+    assert untested == []

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from memory_disk import MemoryDisk, changed, volume
 
 from blocks.errors import CorruptData, FlashvaultError, ShortRead
-from blocks.image.segments import SEGMENT_EXTENTS
+from blocks.image.segments import SEGMENT_EXTENTS, segment_bytes_of
+from blocks.store.base import PARTS_MAX
 from blocks.store.memory import MemoryStore
 from tasks.pipeline import CaptureSettings
 from tasks.recovery import read_range, restore_volume, verify_volume
@@ -241,3 +242,17 @@ def test_a_disk_of_many_small_extents_goes_into_objects_that_fit_in_memory():
 
     (_, objects), _ = capture(b"", MemoryStore(), "RG/1/", disk=Empty(b""))
     assert len(objects) == 3
+
+
+@pytest.mark.parametrize("extent_bytes", [64 << 10, 256 << 10, 1 << 20, 4 << 20])
+def test_no_object_needs_more_parts_than_a_store_takes(extent_bytes):
+    part_bytes = 1 << 20
+    how = CaptureSettings(
+        extent_bytes=extent_bytes, frame_extents=1, part_bytes=part_bytes, uploads=1
+    )
+    noise = random.Random(2).randbytes(12 << 20)
+    (image, objects), _ = capture(noise, MemoryStore(part_min_bytes=0), "RG/run/", how=how)
+    stored = next(item.size_bytes for item in objects if item.key == image.image_keys[0])
+    swell = stored / len(noise)  # what does not shrink, with every frame's header and index
+    smallest = 16 << 20  # of `tasks.capture.settings_of`, however many volumes
+    assert segment_bytes_of(extent_bytes) * swell / smallest + 1 < PARTS_MAX / 2

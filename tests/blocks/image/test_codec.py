@@ -33,6 +33,23 @@ def test_a_frame_decodes_to_what_went_in(plain, level, compress):
     assert parameters.has_checksum
 
 
+class Wrong:
+    """A compressor on a machine whose memory flips a bit before the checksum is made."""
+
+    def compress(self, plain):
+        flipped = bytearray(plain)
+        flipped[len(flipped) // 2] ^= 1
+        return zstandard.ZstdCompressor(write_checksum=True).compress(bytes(flipped))
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_an_encoder_that_writes_something_else_is_caught_at_once(compress):
+    codec = Codec(compress=compress)
+    codec._compressor = codec._fast = Wrong()
+    with pytest.raises(CorruptData, match="does not decode to its input"):
+        codec.encode(memoryview(random.Random(1).randbytes(100_000)))
+
+
 @given(PLAIN)
 def test_encoding_is_the_same_every_time(plain):
     assert Codec().encode(memoryview(plain)) == CODEC.encode(memoryview(plain))
