@@ -78,3 +78,8 @@ def slug(name: str) -> str:
         return plain
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{plain}-{digest}" if plain else digest
+
+
+def counted(number: int, thing: str) -> str:
+    """Spell a number of things: `1 disk`, `2 disks`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from blocks.errors import Refused
 from blocks.policy.recovery import RestorePlan
-from blocks.units import format_duration, format_size
+from blocks.units import counted, format_duration, format_size
 from tasks.pace import expected_s
 
 WAIT_S = 24 * 3600
@@ -73,7 +73,7 @@ def plan_markdown(plan: RestorePlan) -> str:
     point = plan.point
     size = format_size(plan.write_bytes)
     lines = [
-        f"**{size} on {len(plan.placements)} disks will be written over.**",
+        f"**{size} on {counted(len(plan.placements), 'disk')} will be written over.**",
         "",
         f"{format_size(plan.data_bytes)} of it is data, the rest zeros."
         f" {expected_words(expected_s(plan))}",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from prefect import flow
 
 from blocks.policy.recovery import RestorePlan
+from blocks.units import counted
 from flows.approval import approve, plan_markdown
 from flows.endings import Ending, ended
 from tasks.importing import import_restored
@@ -123,11 +124,11 @@ def restored(document: dict[str, Any]) -> Ending:
     bad = sum(len(row["bad"]) for row in document["volumes"])
     faults = faults_of(document["file_systems"])
     summary = (
-        f"{len(document['volumes'])} volumes of {document['group']} restored"
+        f"{counted(len(document['volumes']), 'volume')} of {document['group']} restored"
         f" from {document['restore_point']}"
     )
     if bad:
-        summary += f", {bad} ranges damaged"
+        summary += f", {counted(bad, 'range')} damaged and left zero (see the list)"
     elif faults:
         summary += (
             f" and proven, but the look inside failed: {faults[0]}."

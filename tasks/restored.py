@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from blocks.policy.recovery import RestorePlan
-from blocks.units import format_duration, format_size, slug
+from blocks.units import counted, format_duration, format_size, slug
 from tasks import reports
 from tasks.importing import Imported
 from tasks.pace import expected_s, remember_pace
 from tasks.restore import RestoredDisk
+
+LISTED = 100
+"""Damaged ranges that a person is shown; the document has all of them."""
 
 
 def plan_document(plan: RestorePlan) -> dict[str, Any]:
@@ -89,12 +92,13 @@ def restored_markdown(document: dict[str, Any]) -> str:
         "|---|---|---:|---:|---:|---|",
     ]
     for row in document["volumes"]:
-        proven = "whole device" if row["proven"] else f"**{len(row['bad'])} bad ranges**"
+        proven = "whole device" if row["proven"] else f"**{counted(len(row['bad']), 'bad range')}**"
         lines.append(
             f"| {row['disk']} | {row['target']} | {format_size(row['bytes'])} "
             f"| {format_size(row['read_bytes'])} | {format_size(row['written_bytes'])} "
             f"| {proven} |"
         )
+    lines += damage_markdown(document["volumes"])
     lines += [
         f"- volume group {i['volume_group']} is {i['name']} on {i['node']}"
         for i in document["imported"]
@@ -102,6 +106,28 @@ def restored_markdown(document: dict[str, Any]) -> str:
     lines += [f"- **{warning}**" for warning in document["warnings"]]
     lines += looks_markdown(document["file_systems"])
     return "\n".join(lines)
+
+
+def damage_markdown(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List what could not be restored, by place on the disk, if anything."""
+    rows = [(volume["disk"], bad) for volume in volumes for bad in volume["bad"]]
+    if not rows:
+        return []
+    lines = [
+        "",
+        "**Damaged in the store, and left zero on the disk:**",
+        "",
+        "| volume | from byte | to byte | size |",
+        "|---|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {disk} | {bad['offset']} | {bad['offset'] + bad['bytes'] - 1}"
+        f" | {format_size(bad['bytes'])} |"
+        for disk, bad in rows[:LISTED]
+    ]
+    if len(rows) > LISTED:
+        lines.append(f"| … {len(rows) - LISTED} more: see --json | | | |")
+    return [*lines, ""]
 
 
 def looks_markdown(looks: Sequence[Mapping[str, Any]]) -> list[str]:

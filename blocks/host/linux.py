@@ -362,7 +362,10 @@ class LinuxHost:
         line = f"{_TOOLS}; if [ -b {path} ]; then blockdev --flushbufs {path}; fi"
         done = self._runner.run(line)
         if done.status != 0:
-            raise HostError(f"cannot drop the cache of {disk.path}: {_said(done)}")
+            raise HostError(
+                f"cannot drop what {self._name} has cached of {disk.path}: {_said(done)}",
+                hint="Reading and writing a block device needs root there; files need not.",
+            )
 
     def _report(self, words: Sequence[str], kind: str, *columns: str) -> list[tuple[str, ...]]:
         """Run one of LVM's reports; a node without LVM has nothing to report."""
