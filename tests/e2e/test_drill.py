@@ -1,4 +1,4 @@
-"""A drill in the lab: by schedule, onto disks nobody needs, kept in the bucket, and told."""
+"""A drill in the lab: onto files, onto disks nobody needs, and never onto production."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from blocks.catalog.drills import read_drills
-from blocks.errors import ConfigError, FlashvaultError, Refused
+from blocks.errors import ConfigError, Refused
 from blocks.policy.recovery import Placement, RestorePlan
 from blocks.store.clients import open_store, parse_bucket_url
 from flows.backup import backup
 from flows.drill import drill
 from tasks.drill import refuse_production
-from tasks.journal import GroupLock, dead_journals, state_directory
+from tasks.journal import dead_journals, state_directory
 from tasks.open import configuration, host
 from tasks.plan import Asked, find
 from tasks.run import run_of
@@ -78,25 +78,6 @@ def test_a_drill_of_scratch_files_passes_and_is_kept_in_the_bucket(point, store)
     assert kept.size_bytes == ending.report["write_bytes"]
 
 
-def test_a_scheduled_drill_is_skipped_until_it_is_due_again(store, asked):
-    asked(DRILL_FREQUENCY=30)
-    assert drill.fn("RG1", scheduled=True).outcome == "drilled"
-    again = drill.fn("RG1", scheduled=True)
-    assert (again.outcome, again.exit_code) == ("skipped", 5)
-    assert "DRILL_FREQUENCY is 30 days" in again.summary
-    assert len(read_drills(store, "RG1").entries) == 1
-
-
-def test_a_scheduled_drill_gives_way_to_a_backup_and_is_no_failure(store, asked):
-    asked(DRILL_FREQUENCY=30)
-    with_backup = GroupLock("RG1", "backup", 0)
-    try:
-        assert drill.fn("RG1", scheduled=True).outcome == "skipped"
-    finally:
-        with_backup.close()
-    assert read_drills(store, "RG1").entries == ()
-
-
 def test_the_profile_gives_disks_and_probe_and_the_disks_are_let_go(
     blank_spares, store, asked, tmp_path
 ):
@@ -118,19 +99,6 @@ def test_the_profile_gives_disks_and_probe_and_the_disks_are_let_go(
         assert seen.read_text().startswith("VG1r hdisk18=")
         assert ending.report["file_systems"]
     assert len(read_drills(store, "RG1").entries) == 2
-
-
-def test_a_failed_drill_is_kept_and_told_with_what_to_do_next(store, asked, told):
-    script, file = told
-    asked(NOTIFY_METHOD=str(script), DRILL_FREQUENCY=30, DRILL_PROBE="/bin/false")
-    with pytest.raises(FlashvaultError, match="probe of RG1 ended with 1") as caught:
-        drill.fn("RG1", scheduled=True)
-    assert caught.value.hint
-    (kept,) = read_drills(store, "RG1").entries
-    assert not kept.has_passed
-    assert "probe of RG1 ended with 1" in kept.fault
-    assert caught.value.hint in kept.fault
-    assert file.read_text().startswith("drill_failed RG1 error the probe of RG1 ended with 1")
 
 
 def refused_before_a_byte(disks, to, match):
