@@ -17,12 +17,13 @@ from contextlib import AbstractContextManager
 from blocks.errors import DiskMissing, HostError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
+from blocks.host.dd import aix_read, aix_write, aix_zero
 from blocks.host.identity import PhysicalVolume, parse_lspv, uid_from_udid
 from blocks.host.inside import Look, look_at_jfs
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
 from blocks.runner import Completed, Runner
-from blocks.units import KIB, MIB
+from blocks.units import MIB
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class AixHost:
 
     def open_read(self, disk: Disk) -> Reader:
         """Open a raw disk for reading."""
-        return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=read_command)
+        return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=aix_read)
 
     def open_write(self, disk: Disk) -> Writer:
         """Open a raw disk for writing, unless its volume group is varied on."""
@@ -79,9 +80,9 @@ class AixHost:
             self._runner,
             disk.path,
             disk.size_bytes,
-            read_command=read_command,
-            write_command=write_command,
-            zero_command=zero_command,
+            read_command=aix_read,
+            write_command=aix_write,
+            zero_command=aix_zero,
         )
 
     def group_state(self, group: str) -> GroupState:
@@ -256,47 +257,6 @@ class AixHost:
 
     def _run(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
         return self._runner.run(f"LANG=C {shlex.join(words)}", timeout_s=timeout_s)
-
-
-def read_command(path: str, offset: int, length: int) -> str:
-    """Spell a dd that streams a range; AIX has no byte offsets, so the block divides both."""
-    block = _block_bytes(offset, length)
-    return (
-        f"LANG=C /usr/bin/dd if={shlex.quote(path)} bs={block}"
-        f" skip={offset // block} count={length // block}"
-    )
-
-
-def write_command(path: str, offset: int) -> str:
-    """Spell a dd that writes its input from an offset on.
-
-    With `ibs` and `obs` (never `bs`) dd gathers the short reads of a pipe into whole blocks, which
-    a raw disk insists on.
-    """
-    block = _block_bytes(offset, 0)
-    return (
-        f"LANG=C /usr/bin/dd of={shlex.quote(path)} ibs={64 * KIB} obs={block}"
-        f" seek={offset // block} conv=notrunc"
-    )
-
-
-def zero_command(path: str, offset: int, length: int) -> str:
-    """Spell a dd that writes zeros over a range."""
-    block = _block_bytes(offset, length)
-    return (
-        f"LANG=C /usr/bin/dd if=/dev/zero of={shlex.quote(path)} bs={block}"
-        f" seek={offset // block} count={length // block} conv=notrunc"
-    )
-
-
-def _block_bytes(*positions: int) -> int:
-    """Return the largest power of two up to 1 MiB that divides all of these."""
-    block = MIB
-    while any(position % block for position in positions):
-        block //= 2
-    if block < SECTOR_BYTES:
-        raise HostError(f"a raw disk is read and written in sectors, not at {positions}")
-    return block
 
 
 def _said(done: Completed) -> str:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from blocks.errors import DiskMissing, HostError, RemoteError, TargetInUse
 from blocks.host import powerha
 from blocks.host.base import Disk, GroupState, Reader, Writer
+from blocks.host.dd import gnu_read, gnu_write, gnu_zero
 from blocks.host.identity import uid_from_wwid
 from blocks.host.inside import Look, look_at_linux
 from blocks.host.listings import LSBLK_COLUMNS, held_devices, report_rows, table_rows
@@ -24,7 +25,6 @@ from blocks.host.local import LocalReader, LocalWriter
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
 from blocks.runner import Completed, LocalRunner, Runner
-from blocks.units import MIB
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class LinuxHost:
         self._flush_cache(disk)
         if isinstance(self._runner, LocalRunner):
             return LocalReader(disk.path)
-        return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=read_command)
+        return RemoteReader(self._runner, disk.path, disk.size_bytes, read_command=gnu_read)
 
     def open_write(self, disk: Disk) -> Writer:
         """Open a disk for writing, unless something on the node holds it.
@@ -138,9 +138,9 @@ class LinuxHost:
             self._runner,
             disk.path,
             disk.size_bytes,
-            read_command=read_command,
-            write_command=write_command,
-            zero_command=zero_command,
+            read_command=gnu_read,
+            write_command=gnu_write,
+            zero_command=gnu_zero,
         )
 
     def group_state(self, group: str) -> GroupState:
@@ -421,38 +421,6 @@ class LinuxHost:
 
     def _run(self, words: Sequence[str], *, timeout_s: float = 120.0) -> Completed:
         return self._runner.run(f"LC_ALL=C {_TOOLS} {shlex.join(words)}", timeout_s=timeout_s)
-
-
-def read_command(path: str, offset: int, length: int) -> str:
-    """Spell a dd (GNU) that streams a range, past the page cache where the disk allows."""
-    direct = f"$([ -b {shlex.quote(path)} ] && echo ,direct)" if _is_aligned(offset, length) else ""
-    return (
-        f"LC_ALL=C dd if={shlex.quote(path)} bs={MIB} skip={offset} count={length}"
-        f" iflag=skip_bytes,count_bytes,fullblock{direct} status=none"
-    )
-
-
-def write_command(path: str, offset: int) -> str:
-    """Spell a dd (GNU) that writes its input from an offset on and waits for the disk.
-
-    `nocache` lets the disk begin with the first bytes, so that little is left to wait for.
-    """
-    return (
-        f"LC_ALL=C dd of={shlex.quote(path)} bs={MIB} seek={offset}"
-        " iflag=fullblock oflag=seek_bytes,nocache conv=notrunc,fsync status=none"
-    )
-
-
-def zero_command(path: str, offset: int, length: int) -> str:
-    """Spell a dd (GNU) that writes zeros over a range and waits for the disk."""
-    return (
-        f"LC_ALL=C dd if=/dev/zero of={shlex.quote(path)} bs={MIB} seek={offset} count={length}"
-        " iflag=count_bytes,fullblock oflag=seek_bytes,nocache conv=notrunc,fsync status=none"
-    )
-
-
-def _is_aligned(offset: int, length: int) -> bool:
-    return offset % 4096 == 0 and length % 4096 == 0
 
 
 def _said(done: Completed) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from memory_disk import MemoryDisk
 
 from blocks.errors import FlashvaultError, HostError, ShortRead
-from blocks.host import linux
+from blocks.host import dd
 from blocks.host.remote import RemoteReader
 from blocks.image import compare, keys
 from blocks.image.cipher import Cipher
@@ -265,7 +265,7 @@ def test_with_a_key_of_our_own_no_plain_digest_is_in_the_bucket():
 
 
 def node_reader(path, size):
-    return RemoteReader(LocalRunner(), str(path), size, read_command=linux.read_command)
+    return RemoteReader(LocalRunner(), str(path), size, read_command=dd.gnu_read)
 
 
 def test_a_real_program_over_a_real_file_finds_what_changed(tmp_path):
@@ -300,7 +300,7 @@ def test_a_program_that_dies_midway_leaves_the_rest_to_dd(tmp_path, caplog):
     path.write_bytes(old)
     parent, _ = capture(node_reader(path, len(old)), store, "g/a/")
     path.write_bytes(new)
-    reader = RemoteReader(Killed(), str(path), len(new), read_command=linux.read_command)
+    reader = RemoteReader(Killed(), str(path), len(new), read_command=dd.gnu_read)
     taken, captured = capture(reader, store, "g/b/", parent=parent)
     assert "reading the rest of the disk" in caplog.text
     assert not captured.is_full

@@ -6,6 +6,7 @@ moving bytes does not hold it.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -67,7 +68,12 @@ class Machine:
 
     def run(self, line: str, streams: Io) -> int:
         """Answer one command line."""
-        return run_line(line, self._lookup, streams, name="ksh")
+        return run_line(line, self._lookup, streams, name="ksh", has_file=self._has_device)
+
+    def _has_device(self, path: str) -> bool:
+        """Say whether a path is a disk's device, block or raw."""
+        found = re.fullmatch(r"/dev/r?(hdisk\d+)", path)
+        return found is not None and self.hdisk(found[1]) is not None
 
     def _lookup(self, name: str) -> Program | None:
         handler = find(name)

@@ -72,11 +72,13 @@ class _Judge:
             if not words or words.pop(0) != ")":
                 raise ArithmeticFault("`)' expected")
             return holds
-        if len(words) > 1 and re.fullmatch("-[nzefdrwxsvL]", words[0]):
+        if len(words) > 1 and re.fullmatch("-[nzefdrwxsvLbc]", words[0]):
             flag, text = words.pop(0), words.pop(0)
             if flag == "-v":
                 return self._scope.knows(text)
-            return {"-n": bool(text), "-z": not text}.get(flag, False)  # there are no files
+            if flag in {"-e", "-r", "-w", "-b", "-c"}:
+                return self._scope.has_file(text)
+            return {"-n": bool(text), "-z": not text}.get(flag, False)  # there are only devices
         return bool(words.pop(0))
 
     def _compare(self, left: str, operator: str, right: str) -> bool:

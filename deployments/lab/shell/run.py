@@ -51,7 +51,14 @@ class Fault(Exception):
     """A command that cannot be run ends with this message and status 1."""
 
 
-def run_line(line: str, lookup: Lookup, streams: Io, *, name: str = "rbash") -> int:
+def run_line(
+    line: str,
+    lookup: Lookup,
+    streams: Io,
+    *,
+    name: str = "rbash",
+    has_file: Callable[[str], bool] = lambda path: False,
+) -> int:
     """Run a command line and return its exit status.
 
     Args:
@@ -59,13 +66,14 @@ def run_line(line: str, lookup: Lookup, streams: Io, *, name: str = "rbash") -> 
         lookup: finds a program by the name typed, None when there is none.
         streams: standard streams and variables.
         name: what the shell calls itself in its messages.
+        has_file: says what `[ -e PATH ]` and its like find.
     """
     try:
         script = parse(line)
     except (SyntaxFault, RecursionError) as fault:
         streams.complain(f"{name}: -c: line 0: {fault}\n")
         return 2
-    shell = Shell(Scope(streams.variables, name=name), lookup)
+    shell = Shell(Scope(streams.variables, name=name, has_file=has_file), lookup)
     try:
         return shell.run(script, streams)
     except Jump as jump:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deployments.lab.shell.arithmetic import compute
@@ -20,6 +21,8 @@ class Scope:
     arguments: list[str] = field(default_factory=list)
     name: str = "rbash"
     ends_at_error: bool = False
+    has_file: Callable[[str], bool] = lambda path: False
+    """Says whether the machine has something at a path, for `[ -e … ]` and its like."""
 
     def copy(self) -> Scope:
         """Make a subshell's own."""
@@ -30,6 +33,7 @@ class Scope:
             list(self.arguments),
             self.name,
             self.ends_at_error,
+            self.has_file,
         )
 
     @property

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.errors import HostError, ShortRead
-from blocks.host import agent, linux
+from blocks.host import agent, dd
 from blocks.host.base import ComparingReader
 from blocks.host.compare import start_comparison
 from blocks.host.remote import RemoteReader
@@ -94,7 +94,7 @@ def expected(content, known):
 
 
 def test_the_node_sends_what_differs_and_only_digests_of_the_rest(path, content):
-    reader = RemoteReader(LocalRunner(), str(path), SIZE, read_command=linux.read_command)
+    reader = RemoteReader(LocalRunner(), str(path), SIZE, read_command=dd.gnu_read)
     assert isinstance(reader, ComparingReader)
     assert reader.can_compare()
     before = bytearray(content)
@@ -149,14 +149,12 @@ class Instead(LocalRunner):
 )
 def test_a_node_without_python_cannot_and_says_so(path, content, instead):
     assert ask(Instead(instead), path, known_of(content)) is None
-    reader = RemoteReader(Instead(instead), str(path), SIZE, read_command=linux.read_command)
+    reader = RemoteReader(Instead(instead), str(path), SIZE, read_command=dd.gnu_read)
     assert not reader.can_compare()
 
 
 def test_a_disk_the_node_may_not_open_is_not_compared(tmp_path):
-    reader = RemoteReader(
-        LocalRunner(), str(tmp_path / "none"), SIZE, read_command=linux.read_command
-    )
+    reader = RemoteReader(LocalRunner(), str(tmp_path / "none"), SIZE, read_command=dd.gnu_read)
     assert not reader.can_compare()
 
 

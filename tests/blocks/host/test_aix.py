@@ -1,8 +1,9 @@
 import pytest
 
 from blocks.errors import DiskMissing, FreezeExpired, HostError, TargetInUse
-from blocks.host.aix import AixHost, read_command, write_command, zero_command
+from blocks.host.aix import AixHost
 from blocks.host.base import Disk, GroupState
+from blocks.host.dd import aix_read, aix_write, aix_zero
 from blocks.host.inside import Fsck, Look
 from blocks.runner import Completed
 from blocks.units import KIB, MIB
@@ -154,16 +155,16 @@ def test_releasing_varies_off_and_exports(host, runner):
 def test_commands_are_spelled_for_aix_dd():
     path = "/dev/rhdisk8"
     dd = "LANG=C /usr/bin/dd"
-    assert read_command(path, 3 * MIB, 64 * MIB) == f"{dd} if={path} bs={MIB} skip=3 count=64"
-    assert read_command(path, 256 * KIB, 512 * KIB) == (
-        f"{dd} if={path} bs={256 * KIB} skip=1 count=2"
-    )
-    assert write_command(path, 0) == f"{dd} of={path} ibs=65536 obs={MIB} seek=0 conv=notrunc"
-    assert zero_command(path, MIB, MIB) == (
-        f"{dd} if=/dev/zero of={path} bs={MIB} seek=1 count=1 conv=notrunc"
+    assert aix_read(path, 3 * MIB, 64 * MIB) == f"{dd} if={path} bs={MIB} skip=3 count=64"
+    assert aix_read(path, 256 * KIB, 512 * KIB) == (f"{dd} if={path} bs={256 * KIB} skip=1 count=2")
+    told = f"'{path}: No such file or directory, or not to be written'"
+    guard = f"[ -w {path} ] || {{ echo {told} >&2; exit 1; }};"
+    assert aix_write(path, 0) == (f"{guard} {dd} of={path} ibs=65536 obs={MIB} seek=0 conv=notrunc")
+    assert aix_zero(path, MIB, MIB) == (
+        f"{guard} {dd} if=/dev/zero of={path} bs={MIB} seek=1 count=1 conv=notrunc"
     )
     with pytest.raises(HostError, match="sectors"):
-        read_command(path, 100, MIB)
+        aix_read(path, 100, MIB)
 
 
 LISTED = """VG1r:

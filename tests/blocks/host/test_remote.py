@@ -1,14 +1,16 @@
 import os
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.errors import HostError, RemoteError, ShortRead
-from blocks.host import aix, linux, remote
-from blocks.host.remote import RemoteReader, RemoteWriter
+from blocks.host import dd, remote
+from blocks.host.remote import RangeCommand, RemoteReader, RemoteWriter
 from blocks.runner import LocalRunner
 from blocks.units import KIB, MIB
 
@@ -27,23 +29,36 @@ def path(tmp_path, content):
     return made
 
 
-@pytest.fixture(params=[aix, linux], ids=["aix", "linux"])
+@dataclass(frozen=True)
+class Spelling:
+    """One platform's commands."""
+
+    read: RangeCommand
+    write: Callable[[str, int], str]
+    zero: RangeCommand
+
+
+AIX = Spelling(dd.aix_read, dd.aix_write, dd.aix_zero)
+LINUX = Spelling(dd.gnu_read, dd.gnu_write, dd.gnu_zero)
+
+
+@pytest.fixture(params=[AIX, LINUX], ids=["aix", "linux"])
 def platform(request):
     return request.param
 
 
-def reader(path, platform=linux, size=SIZE):
-    return RemoteReader(LocalRunner(), str(path), size, read_command=platform.read_command)
+def reader(path, platform=LINUX, size=SIZE):
+    return RemoteReader(LocalRunner(), str(path), size, read_command=platform.read)
 
 
-def writer(path, platform=linux, size=SIZE):
+def writer(path, platform=LINUX, size=SIZE):
     return RemoteWriter(
         LocalRunner(),
         str(path),
         size,
-        read_command=platform.read_command,
-        write_command=platform.write_command,
-        zero_command=platform.zero_command,
+        read_command=platform.read,
+        write_command=platform.write,
+        zero_command=platform.zero,
     )
 
 
@@ -88,7 +103,7 @@ def test_neighbouring_reads_share_a_command(path):
     starts = []
     start = runner.stream_out
     runner.stream_out = lambda *args, **more: starts.append(args) or start(*args, **more)
-    disk = RemoteReader(runner, str(path), SIZE, read_command=linux.read_command)
+    disk = RemoteReader(runner, str(path), SIZE, read_command=LINUX.read)
     for offset in range(0, SIZE, MIB):
         read(disk, offset, MIB)
     assert len(starts) == 1
@@ -182,9 +197,9 @@ def test_a_command_cut_off_a_long_write_that_fails_is_told(path, monkeypatch):
         LocalRunner(),
         str(path),
         SIZE,
-        read_command=linux.read_command,
+        read_command=LINUX.read,
         write_command=lambda path, offset: "cat >/dev/null; echo 'no space' >&2; exit 1",
-        zero_command=linux.zero_command,
+        zero_command=LINUX.zero,
     )
     disk.write(0, bytes(MIB))
     with pytest.raises(HostError, match="no space"):
@@ -291,4 +306,19 @@ def test_a_stream_from_before_a_write_is_not_read_on(path, content):
     assert read(disk, 0, MIB) == content[:MIB]
     disk.zero(MIB, 5 * MIB)
     assert read(disk, MIB, MIB) == bytes(MIB)
+    disk.close()
+
+
+@pytest.mark.parametrize("deed", ["write", "zero"])
+def test_a_device_that_went_is_an_error_and_no_file_takes_its_place(path, platform, deed):
+    disk = writer(path, platform)
+    path.unlink()
+
+    def put():
+        disk.write(0, bytes(MIB)) if deed == "write" else disk.zero(0, 8 * MIB)
+        disk.flush()
+
+    with pytest.raises((HostError, RemoteError)):
+        put()
+    assert not path.exists()
     disk.close()
