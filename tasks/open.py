@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
+from urllib.parse import urlsplit
 
 import httpx
 from prefect.blocks.core import Block
@@ -35,8 +37,13 @@ from blocks.units import slug
 CONFIGURATION_VARIABLE = "flashvault_configuration"
 """The Prefect variable that holds the XML text for workers on other machines."""
 
+REACH_S = 3.0
+
 log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Block)
+
+_known: dict[tuple[type, str], object] = {}
+"""What Prefect last said of a name, in this process."""
 
 
 def configuration() -> Configuration:
@@ -48,12 +55,22 @@ def configuration() -> Configuration:
     path = config_path()
     if path.exists():
         return load_configuration(path)
-    text = None
-    if has_api():
-        text = Variable.get(CONFIGURATION_VARIABLE, default=None)
-    if not isinstance(text, str):
+    text = _configuration_in_prefect() if has_api() else None
+    if text is None:
         return load_configuration(path)  # says that there is none
-    return parse_document(unpack(text, _piece), source=f"variable {CONFIGURATION_VARIABLE}")
+    return parse_document(text, source=f"variable {CONFIGURATION_VARIABLE}")
+
+
+def _configuration_in_prefect() -> bytes | None:
+    key = (Variable, CONFIGURATION_VARIABLE)
+    if key in _known and not _is_reachable():
+        return cast("bytes", _known[key])
+    text: object = Variable.get(CONFIGURATION_VARIABLE, default=None)
+    if not isinstance(text, str):
+        return None
+    whole = unpack(text, _piece)
+    _known[key] = whole
+    return whole
 
 
 def _piece(number: int) -> str | None:
@@ -151,16 +168,45 @@ def _node(wanted: Configuration, name: str) -> Node:
 
 
 def _loaded(model: type[B], name: str) -> B | None:
-    """Load a block; None when there is no server to ask, or the server has no such block."""
+    """Load a block; None when there is no server to ask, or the server has no such block.
+
+    A server that went away since this process last asked is not waited for: what it said then
+    still holds, or a backup would end where Prefect does.
+    """
     if not has_api():
         return None
+    key = (model, name)
+    if key in _known and not _is_reachable():
+        log.info("Prefect is away: using the %s block %s as it was", model.__name__, name)
+        return cast("B", _known[key])
     try:
-        return model.load(slug(name))  # type: ignore[return-value]
+        block = model.load(slug(name))
     except ValueError:
         log.info("Prefect has no %s block %s: using the environment", model.__name__, name)
+        _known.pop(key, None)
     except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
+        if key in _known:
+            log.warning("Prefect does not answer (%s): using block %s as it was", error, name)
+            return cast("B", _known[key])
         log.warning("Prefect does not answer (%s): using the environment", error)
+    else:
+        _known[key] = block
+        return cast("B", block)
     return None
+
+
+def _is_reachable() -> bool:
+    """Say whether anybody listens where Prefect's server should be.
+
+    Prefect's own client would try for a minute or two.
+    """
+    url = urlsplit(os.environ["PREFECT_API_URL"])
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        with socket.create_connection((url.hostname or "", port), REACH_S):
+            return True
+    except OSError:
+        return False
 
 
 def secret_of(name: str, what: str) -> str:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, cast
 from uuid import UUID
 
@@ -30,12 +31,11 @@ def published(counters: Counters) -> Iterator[None]:
     over = threading.Event()
     thread = None
     if TaskRunContext.get() is not None:
-        artifact = _created(counters)
-        if artifact is not None:
-            thread = threading.Thread(
-                target=_publish, args=(artifact, counters, over), daemon=True, name="progress"
-            )
-            thread.start()
+        # With the run's context: the artifact is the step's. Making it may take minutes, too.
+        thread = threading.Thread(
+            target=copy_context().run, args=(_publish, counters, over), daemon=True, name="progress"
+        )
+        thread.start()
     try:
         with tracked(counters):
             yield
@@ -54,7 +54,10 @@ def _created(counters: Counters) -> UUID | None:
         return None
 
 
-def _publish(artifact: UUID, counters: Counters, over: threading.Event) -> None:
+def _publish(counters: Counters, over: threading.Event) -> None:
+    artifact = _created(counters)
+    if artifact is None:
+        return
     shown = -1.0
     while True:
         last = over.wait(EVERY_S)

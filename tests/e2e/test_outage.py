@@ -34,6 +34,8 @@ def group(cluster: Cluster) -> Iterator[str]:
     name = cluster.names[0]
     cluster.hosts[0].flashvault("modify", "backup_profile", name, "BANDWIDTH_LIMIT=768KiB/s")
     yield name
+    if cluster.server.process.poll() is not None:
+        cluster.server.start()
     cluster.hosts[0].flashvault("modify", "backup_profile", name, "BANDWIDTH_LIMIT=")
 
 
