@@ -99,6 +99,7 @@ class Nodes:
             self.cluster.state.services[name] = True
         for group in groups:
             self._wire_group(group)
+        self.labels.save()
         self.changed()
 
     def _wire_group(self, group: wiring.Group) -> None:
@@ -135,7 +136,6 @@ class Nodes:
             [group.volume_group],
             {name: "ONLINE" if name == HOME else "OFFLINE" for name in wiring.NODES},
         )
-        self.labels.save()
 
     def changed(self) -> None:
         """Write down what the nodes remember."""

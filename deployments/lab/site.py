@@ -241,7 +241,7 @@ def _start(directory: Path, register: Register, *, with_prefect: bool) -> Site:
     process = register.start("daemon", words, environment)
     ready = directory / "run" / "daemon.json"
     log = directory / "logs" / "daemon.log"
-    wait_until(ready.exists, "the lab's daemon", process=process, log=log, limit_s=120)
+    wait_until(ready.exists, "the lab's daemon", process=process, log=log, limit_s=600)
     s3.wait(store, BUCKET, directory)
     if server:
         prefect_server.wait(server, directory)
