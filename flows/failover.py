@@ -21,7 +21,7 @@ from blocks.svc.model import RemoteState
 from flows.approval import approve_move
 from flows.endings import Ending, ended
 from tasks.divergence import Difference
-from tasks.move_report import move_document, move_markdown, report_move
+from tasks.move_report import move_document, move_markdown, report_move, told_at
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import look, pause_s
 from tasks.replication import watched
@@ -205,7 +205,7 @@ def _moved(plan: Plan, document: dict[str, Any], markdown: str) -> Ending:
     if not plan.order and not plan.takes_over:
         what = f"{plan.move} of {group}: nothing to do ({'; '.join(plan.notes)})"
     elif document["loss_s"]:
-        what += f"; lost: what was written after {document['recovery_point']}"
+        what += f"; lost: what was written after {told_at(document['recovery_point'])}"
     if faults:
         what += f"; {len(faults)} things remain to be done by hand"
     return Ending(

@@ -45,6 +45,9 @@ def lag_chart(samples: Sequence[Sample], rpo: timedelta | None = None) -> str:
                 f'<rect x="{begin:.1f}" y="{ceiling}" width="{end - begin:.1f}"'
                 f' height="{floor - ceiling}" fill="{TROUBLE}"/>'
             )
+    parts.append(
+        f'<text x="{LEFT + 6}" y="{TOP + 10}" fill="{INK}">lag; yellow where not in sync</text>'
+    )
     for share in (0.0, 0.5, 1.0):
         lag_s = highest * share / 1.1
         label = format_duration(lag_s) if lag_s else "0"

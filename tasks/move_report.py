@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from blocks.policy.loss import in_utc
 from blocks.policy.situation import Plan
 from blocks.profile.model import BackupProfile
 from blocks.units import format_duration, slug
@@ -78,18 +79,23 @@ def move_markdown(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def told_at(moment: str | None) -> str:
+    """Return a moment of a document as a person reads it; empty for none."""
+    return in_utc(datetime.fromisoformat(moment)) if moment else ""
+
+
 def _lost(document: dict[str, Any]) -> list[str]:
     """Say what a move loses: between which moments, and so how much at most."""
     point, loss = document["recovery_point"], document["loss_s"]
     if point and loss == 0:
         return ["- lost: nothing"]
-    lines = [f"- **lost: what was written after {point or 'a moment nobody knows'}**"]
+    lines = [f"- **lost: what was written after {told_at(point) or 'a moment nobody knows'}**"]
     if document["parted_by"]:
-        lines.append(f"- {document['to']} stopped following by {document['parted_by']}")
+        lines.append(f"- {document['to']} stopped following by {told_at(document['parted_by'])}")
     if document["loss_if_stopped_s"] is not None:
         lines.append(
-            f"- the other array is silent since {document['silent_by']}: if it stopped then, at"
-            f" most {format_duration(document['loss_if_stopped_s'])} are lost"
+            f"- the other array is silent since {told_at(document['silent_by'])}: if it stopped"
+            f" then, at most {format_duration(document['loss_if_stopped_s'])} are lost"
         )
     if loss:
         went_on = "if hosts went on writing there" if len(lines) > 2 else "that is"

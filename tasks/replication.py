@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from blocks.policy.loss import fallen_silent
+from blocks.policy.loss import fallen_silent, in_utc
 from blocks.policy.replication import (
     Condition,
     Health,
@@ -152,6 +152,8 @@ def health_document(
         "lag_s": _seconds(health.lag),
         "rpo_s": _seconds(profile.rpo),
         "is_rpo_breached": health.is_breached,
+        "cloud_point": _iso(memory.cloud_point),
+        "newest_of_both": _newest(health.recovery_point, memory.cloud_point),
         "joint_recovery_point": _iso(joint),
         "joint_lag_s": None if joint is None else _seconds(health.at - joint),
         "progress": None if health.progress is None else round(health.progress, 1),
@@ -189,10 +191,15 @@ def health_markdown(document: dict[str, Any], samples: list[Sample], rpo: timede
         "",
         f"- lag: {'unknown' if lag is None else _duration(lag)}"
         + (f", RPO {_duration(rpo.total_seconds())}" if rpo else ", no RPO set"),
-        f"- recovery point: {document['recovery_point'] or 'none at the second site'}",
-        f"- with cloud backups: {document['joint_recovery_point'] or 'none'}",
+        f"- recovery point: {_told_at(document['recovery_point']) or 'none at the second site'}",
         f"- primary: {document['primary'] or 'none'}",
     ]
+    if document["cloud_point"]:
+        newest = "the cloud" if document["newest_of_both"] == "cloud" else "the second site"
+        lines.append(
+            f"- newest restore point in the cloud: {_told_at(document['cloud_point'])};"
+            f" newest of both: {newest}"
+        )
     if document["progress"] is not None:
         lines.append(f"- {_copy_line(document)}")
     lines += [f"- **{note}**" for note in document["notes"]]
@@ -203,7 +210,7 @@ def health_markdown(document: dict[str, Any], samples: list[Sample], rpo: timede
     ]
     lines += [
         f"| {row['name']} | {row['state']} | {row['progress']} | {row['status']} |"
-        f" {row['freeze_time'] or ''} |"
+        f" {_told_at(row['freeze_time'])} |"
         for row in document["relationships"]
     ]
     told = [sample for sample in samples if sample.told][-TOLD_ROWS:]
@@ -267,6 +274,17 @@ def _relationship_rows(poll: Poll) -> list[dict[str, Any]]:
 
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
+
+
+def _newest(copy: datetime | None, cloud: datetime | None) -> str | None:
+    """Say which method brings back the newest state, None if neither does."""
+    if copy is None and cloud is None:
+        return None
+    return "second site" if cloud is None or (copy is not None and copy >= cloud) else "cloud"
+
+
+def _told_at(moment: str | None) -> str:
+    return in_utc(datetime.fromisoformat(moment)) if moment else ""
 
 
 def _seconds(span: timedelta | None) -> float | None:

@@ -116,8 +116,24 @@ CUT = {
 }
 
 
-def test_every_state_of_the_array_has_a_condition() -> None:
-    assert set(CONDITIONS) == set(RemoteState)
+# docs/explanation/remote-storage.md, "What is watched", typed again.
+SAID = {
+    "empty": "empty",
+    "inconsistent_stopped": "not started",
+    "inconsistent_copying": "copying",
+    "consistent_stopped": "stopped",
+    "consistent_synchronized": "in sync",
+    "consistent_copying": "in sync",
+    "idling": "split",
+    "idling_disconnected": "disconnected",
+    "inconsistent_disconnected": "disconnected",
+    "consistent_disconnected": "disconnected",
+}
+
+
+def test_every_state_of_the_array_has_the_condition_the_page_says() -> None:
+    assert {str(state): str(condition) for state, condition in CONDITIONS.items()} == SAID
+    assert set(SAID) == {str(state) for state in RemoteState}
 
 
 @pytest.mark.parametrize("state", RemoteState)

@@ -159,6 +159,23 @@ def test_stopping_follows_the_documents_table_from_every_state(state, access):
         assert array.state is becomes
 
 
+@pytest.mark.parametrize(
+    ("state", "access"),
+    [
+        (S.INCONSISTENT_STOPPED, False),
+        (S.CONSISTENT_STOPPED, False),
+        (S.IDLING, False),
+        (S.IDLING, True),
+        (S.IDLING_DISCONNECTED, False),
+        (S.IDLING_DISCONNECTED, True),
+    ],
+)
+def test_what_stands_still_already_is_not_stopped_again(state, access):
+    array = RemoteArray(state)
+    assert RemoteGroup(SvcClient(array), "RCG").stop(access=access) is Move.NOTHING
+    assert array.actions == []
+
+
 @pytest.mark.parametrize("state", list(S))
 def test_starting_from_every_state_is_legal_or_refused_by_name(state):
     array, group = group_in(state)
