@@ -102,11 +102,9 @@ def _check_members(
     primary = next((half for half in halves if half.view.is_primary), None)
     if primary is not None:
         secondary = next((half for half in halves if half is not primary), None)
-        wanted_disks = [disk for disk in disks if disk.volume_group in names]
-        extra = [disk for disk in disks if disk.volume_group not in names]
         in_group = set(primary.uids())
         # Volume groups the profile leaves out may be in the group or not.
-        seen = [*wanted_disks, *(disk for disk in extra if disk.uid in in_group)]
+        seen = [disk for disk in disks if disk.volume_group in names or disk.uid in in_group]
         faults += member_faults(profile.replicated_resources, seen, primary, secondary)
     found: dict[str, tuple[str, ...]] = {}
     for name in names:
