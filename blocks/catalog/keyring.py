@@ -82,7 +82,8 @@ def load_keyring(store: Store, *, generation: int | None = None) -> Keyring:
     if not found:
         raise WrongKey(
             f"{store.url} has no keyring",
-            hint="Make one with `flashvault key init`, before the first encrypted backup.",
+            hint="Before the first encrypted backup make one: `flashvault key init`. If backups are"
+            " there already, bring a version or a copy of keyring/ back: a new one opens none.",
         )
     wanted = found[-1][0] if generation is None else generation
     copies = [_read(store, wanted, key) for number, key in found if number == wanted]
@@ -94,7 +95,8 @@ def load_keyring(store: Store, *, generation: int | None = None) -> Keyring:
             return copy.keyring
     raise CorruptData(
         f"{store.url}: keyring generation {wanted}: {'; '.join(faults) or 'not there'}",
-        hint="Use an older one: `flashvault key check` lists them, --generation takes it.",
+        hint="Bring a version or a copy of these back. Else move them out of keyring/: then the"
+        " generation before counts (`flashvault key check`), with the recipients it had.",
     )
 
 

@@ -197,7 +197,10 @@ def rotate(
 def check(
     bucket: BucketUrl,
     open_it: Annotated[
-        bool, typer.Option("--open", help="Also open it with the passphrase or private key.")
+        bool,
+        typer.Option(
+            "--open", help="Also open it; done anyway where a passphrase or key file is named."
+        ),
     ] = False,
     key_id: Annotated[str, typer.Option(help="The profile's KEY_ID, to compare with.")] = "",
     kms_region: KmsRegion = "",
@@ -205,14 +208,20 @@ def check(
     private_key_file: PrivateKeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Read every copy of the keyring, and see that yours opens the newest."""
+    """Read every copy of the keyring; with a passphrase or key, see that it opens the newest."""
     with reported_errors(as_json=as_json):
         store = store_of(bucket)
         copies = check_keyrings(store)
         if not copies:
-            raise WrongKey(f"{store.url} has no keyring")
+            raise WrongKey(
+                f"{store.url} has no keyring",
+                hint="Is it the right bucket and prefix? If its keyring was deleted, bring a"
+                " version or a copy of keyring/ back: without it nothing encrypted can be read.",
+            )
         role = ""
-        if open_it:
+        if any(not copy.fault for copy in copies) and (
+            open_it or passphrase_file or private_key_file or key_id
+        ):
             identity = identity_of(passphrase_file, private_key_file, kms_region)
             opened = keys.open_keyring(load_keyring(store), identity, pinned_key_id=key_id)
             role = "reader" if opened.can_read else "writer"
@@ -231,9 +240,15 @@ def check(
                 out().print(f"opened as {role}")
         newest = [copy for copy in copies if copy.generation == copies[0].generation]
         if any(copy.fault for copy in newest):
+            is_lost = all(copy.fault for copy in copies)
             raise CorruptData(
-                "the newest keyring is not whole twice",
-                hint="Run `flashvault key rotate`: it writes two new copies.",
+                "no copy of the keyring is whole"
+                if is_lost
+                else "the newest keyring is not whole twice",
+                hint="Bring a version or a copy of keyring/ back: without it nothing that is"
+                " encrypted can be read."
+                if is_lost
+                else "Run `flashvault key rotate`: it writes two new copies.",
             )
 
 

@@ -69,6 +69,23 @@ def test_a_keyring_is_listed_without_and_opened_with_a_key(cli, made):
 
 
 @pytest.mark.usefixtures("made")
+def test_a_key_that_is_named_is_tried_without_being_asked_to(cli, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.write_text("some other passphrase\n")
+    said = cli("key", "check", "--passphrase-file", str(wrong), by="", expect=1)
+    assert "does not open" in said
+
+
+@pytest.mark.usefixtures("made")
+def test_a_keyring_without_a_whole_copy_is_not_to_be_rotated(cli, tmp_path):
+    for copy in (tmp_path / "bucket").rglob("keyring/*.json"):
+        copy.write_bytes(b"x")
+    said = cli("key", "check", expect=1)
+    assert "no copy of the keyring is whole" in said
+    assert "rotate" not in said
+
+
+@pytest.mark.usefixtures("made")
 def test_a_keyring_is_never_made_twice(cli):
     assert "has a keyring already" in cli("key", "init", by="", expect=2)
 

@@ -1,13 +1,15 @@
 """kill -9 at every step of a real backup: the next run clears the debris and succeeds.
 
 Each row runs the backup in a process of its own that kills itself at the given place. What is then
-found on the array, in the bucket and on this machine is written into a table: step x outcome.
+found on the array, in the bucket and on this machine is a row of docs/reference/kill-matrix.md: the
+page is compared with what is found, and a page that is not true fails.
 """
 
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,8 @@ from flows.reconcile import reconcile
 from flows.restore import restore
 from tasks.journal import state_directory
 from tasks.open import array, configuration
+from tasks.snapshot import FROZEN, thaw
+from tasks.undo import UNDO
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -65,14 +69,43 @@ KILLS = {
 }
 COMMITTED = {"after the commit", "before the array is released"}
 
+STANDING_STILL = {"group prepared, not started", "group started, answer unread"}
+"""Where the file systems stand still at that moment."""
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kill-matrix.md"
 TABLE: list[str] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _print_table():
     yield
-    head = "killed at                        group found      points  next run"
-    sys.stdout.write("\n".join(["", "", head, *TABLE, ""]))
+    sys.stdout.write("\n".join(["", "", *TABLE, ""]))
+
+
+def row_of(where):
+    """Return the cells of the page's row."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines()]
+    (row,) = [[cell.strip() for cell in row] for row in rows if row[0].strip() == where]
+    return row
+
+
+def test_the_page_has_a_row_for_every_kill_and_no_other():
+    text = PAGE.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [line.strip("| ").split(" | ")[0].strip() for line in rows] == list(KILLS)
+
+
+@pytest.fixture
+def thawed(monkeypatch):
+    """Count how often what a dead run had frozen is let go."""
+    told = []
+
+    def told_thaw(facts):
+        told.append(facts)
+        thaw(facts)
+
+    monkeypatch.setitem(UNDO, FROZEN, told_thaw)
+    return told
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +122,7 @@ def group_state():
 
 @pytest.mark.usefixtures("big")
 @pytest.mark.parametrize("where", list(KILLS))
-def test_a_backup_killed_anywhere_leaves_a_whole_point_or_none(where, lab_site, tmp_path):
+def test_a_backup_killed_anywhere_leaves_a_whole_point_or_none(where, lab_site, tmp_path, thawed):
     store = open_store(parse_bucket_url("s3://pha-bucket"))
     before = {point.id for point in shelf.points(store, "RG1")}
     script = CHILD.replace("{how}", KILLS[where])
@@ -109,6 +142,10 @@ def test_a_backup_killed_anywhere_leaves_a_whole_point_or_none(where, lab_site, 
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
 
     found = group_state()
+    claims = len(list(store.list("claims/RG1/intents/")))
+    uploads = len(list(store.uploads()))
+    known = {point.id for point in shelf.points(store, "RG1")}
+    stray = {info.key for info in store.list("RG1/") if info.key.split("/")[1] not in known}
     new = {point.id for point in shelf.points(store, "RG1")} - before
     assert len(new) == (1 if where in COMMITTED else 0)
     for point_id in new:
@@ -118,7 +155,8 @@ def test_a_backup_killed_anywhere_leaves_a_whole_point_or_none(where, lab_site, 
             assert target.read_bytes() == file.read()
 
     # Every other row leaves the debris to the next backup itself.
-    if list(KILLS).index(where) % 2:
+    by_reconcile = bool(list(KILLS).index(where) % 2)
+    if by_reconcile:
         cleared = reconcile.fn()
         assert cleared.exit_code == 0, cleared
     else:
@@ -133,6 +171,21 @@ def test_a_backup_killed_anywhere_leaves_a_whole_point_or_none(where, lab_site, 
     assert folders <= kept, "objects of a run that never committed"
     assert kept == before | new
 
+    assert bool(thawed) == (where in STANDING_STILL)
     again = backup.fn("RG1", mode="full", force=True)
     assert again.outcome == "backed_up"
-    TABLE.append(f"{where:32} {found:16} {len(new):6}  {again.report['kind']}")
+    left = [f"{claims} claim"] * bool(claims) + ["an open upload"] * bool(uploads)
+    left += ["objects"] * bool(stray)
+    seen = [
+        where,
+        str(found),
+        ", ".join(left) or "nothing",
+        "yes" if where in STANDING_STILL else "no",
+        "whole" if where in COMMITTED else "none",
+        "reconcile" if by_reconcile else "next backup",
+        again.outcome.replace("_", " "),
+    ]
+    TABLE.append(f"| {' | '.join(seen)} |")
+    told = row_of(where)
+    assert seen[1] in told[1].split(" or ")
+    assert [seen[0], *seen[2:]] == [told[0], *told[2:]]
