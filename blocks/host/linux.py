@@ -329,7 +329,9 @@ class LinuxHost:
     def _busy_devices(self, paths: Sequence[str]) -> set[str]:
         """Tell which devices are mounted, hold swap, or are under LVM, crypt, md or a loop."""
         words = ["lsblk", "-Jo", LSBLK_COLUMNS]
-        busy = self._listed(words, held_devices, nothing={32}) or set()
+        # A machine so bare that it has no lsblk can still be restored to in files.
+        nothing = {32} if self._has_block_device(paths) else {32, _NOT_INSTALLED}
+        busy = self._listed(words, held_devices, nothing=nothing) or set()
         loops = self._listed(
             ["losetup", "-Jl", "-O", "NAME,BACK-FILE"],
             lambda text: table_rows(text, "loopdevices", ["back-file"]),

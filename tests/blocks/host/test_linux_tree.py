@@ -148,9 +148,18 @@ def test_an_lsblk_that_does_not_list_is_an_error_not_a_free_disk(tree, said):
         tree.host.disks()
 
 
-def test_a_node_without_lsblk_is_an_error(tree):
+def test_a_machine_without_lsblk_takes_files(tree):
     tree.device("sda")
     tree.link(f"wwn-0x{LOW}", "sda")
+    tree.tool("lsblk", "exit 127")
+    (disk,) = tree.host.disks()
+    tree.host.open_write(disk).close()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not os.path.exists("/dev/loop0"), reason="needs the block device /dev/loop0")
+def test_a_machine_without_lsblk_takes_no_device(tree):
+    (tree.by_id / f"wwn-0x{LOW}").symlink_to("/dev/loop0")
     tree.tool("lsblk", "exit 127")
     with pytest.raises(HostError, match="lsblk on node1 failed"):
         tree.host.disks()
