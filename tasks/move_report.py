@@ -94,7 +94,7 @@ def _lost(document: dict[str, Any]) -> list[str]:
         lines.append(f"- {document['to']} stopped following by {told_at(document['parted_by'])}")
     if document["loss_if_stopped_s"] is not None:
         lines.append(
-            f"- the other array is silent since {told_at(document['silent_by'])}: if it stopped"
+            f"- the other array was found silent at {told_at(document['silent_by'])}: if it stopped"
             f" then, at most {format_duration(document['loss_if_stopped_s'])} are lost"
         )
     if loss:

@@ -51,10 +51,13 @@ SEVERITIES: dict[Transition, Severity] = {
 
 
 def is_check_due(memory: Memory, poll: Poll) -> bool:
-    """Say whether the seldom parts are to be looked at in this poll."""
-    return (
-        memory.checked_at is None or not timedelta(0) <= poll.at - memory.checked_at < CHECK_EVERY
-    )
+    """Say whether the seldom parts are to be looked at in this poll.
+
+    While they have a fault, in every poll: it must not be told for an hour after it is mended.
+    """
+    if memory.checked_at is None or memory.faults:
+        return True
+    return not timedelta(0) <= poll.at - memory.checked_at < CHECK_EVERY
 
 
 def judged(

@@ -12,6 +12,7 @@ from blocks.profile.model import Configuration
 from deployments import checks
 from tasks import remote_setup
 from tasks.owner import Owner
+from tasks.remote_memory import recall
 
 GROUP = "sample_remote_cg"
 COPY_S = 1.0
@@ -59,6 +60,17 @@ def is_wrong(setup, *words: str) -> None:
 def test_a_group_that_is_as_it_must_be_has_no_fault(setup) -> None:
     said = setup.found()
     assert (setup.status, setup.notes, setup.condition) == ("ok", "", "in sync"), said
+
+
+def test_a_fault_that_is_mended_is_gone_with_the_next_poll(setup) -> None:
+    # The hour's look falls into the minute in which the link is cut.
+    setup.arrays.link(is_up=False)
+    assert setup.poll()["told"] == ["degraded"]
+    assert recall("RG1").faults
+    setup.arrays.link(is_up=True)
+    seen = setup.poll()
+    assert (seen["condition"], seen["told"], seen["notes"]) == ("in sync", ["recovered"], [])
+    assert not recall("RG1").faults
 
 
 def test_a_disk_without_any_relationship_is_named(setup) -> None:

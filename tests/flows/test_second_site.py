@@ -447,7 +447,7 @@ def test_the_loss_is_told_from_when_the_array_fell_silent(bench) -> None:
     silent_by = datetime.fromisoformat(done.report["silent_by"])
     assert before <= silent_by <= after
     assert 0 <= done.report["loss_if_stopped_s"] <= done.report["loss_s"] - 0.2
-    assert f"silent since {silent_by:%Y-%m-%d %H:%M:%S} UTC: if it stopped" in done.markdown
+    assert f"found silent at {silent_by:%Y-%m-%d %H:%M:%S} UTC: if it stopped" in done.markdown
     assert "if hosts went on writing there" in done.markdown
 
 
