@@ -109,7 +109,8 @@ def plan_restore(
             if not force:
                 raise TargetNotEmpty(
                     f"{disk.name} is not empty",
-                    hint="Choose a blank disk, or say --force to write over what is on it.",
+                    hint="Choose a blank disk, or say --force to write over what is on it;"
+                    " an interrupted restore goes on with --force.",
                 )
             notes.append(f"{disk.name} is not empty: everything on it is written over")
         if disk.uid and disk.uid in sources:
