@@ -383,29 +383,39 @@ def sse_kms(bench: Bench) -> tuple[Verdict, str]:
 def sse_customer(bench: Bench) -> tuple[Verdict, str]:
     """Put with a customer key, whole and in parts: without it nothing may be given."""
     mine, other = os.urandom(32), os.urandom(32)
-    whole, parts = bench.at(bench.key("sse-c")), bench.at(bench.key("sse-c-parts"))
-    bench.client.put_object(**whole, Body=b"secret", **_customer(mine))
-    upload = bench.client.create_multipart_upload(**parts, **_customer(mine))["UploadId"]
+    place = bench.at(bench.key("sse-c"))
+    bench.client.put_object(**place, Body=b"secret", **_customer(mine))
+    if fault := _given_without(bench, place, mine, other):
+        return fault
+    place = bench.at(bench.key("sse-c-parts"))
+    upload = bench.client.create_multipart_upload(**place, **_customer(mine))["UploadId"]
     part = {"UploadId": upload, "PartNumber": 1, "Body": b"secret"}
-    etag = bench.client.upload_part(**parts, **part, **_customer(mine))["ETag"]
+    etag = bench.client.upload_part(**place, **part, **_customer(mine))["ETag"]
     bench.client.complete_multipart_upload(
-        **parts,
+        **place,
         UploadId=upload,
         MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
     )
-    for place in (whole, parts):
-        given = bench.client.get_object(**place, **_customer(mine))["Body"].read()
-        if given != b"secret":
-            return Verdict.BROKEN, "reads back otherwise with the key"
-        for arguments, what in (({}, "without the key"), (_customer(other), "with another key")):
-            try:
-                bench.client.get_object(**place, **arguments)["Body"].read()
-            except Exception as error:
-                if not error_code(error):
-                    raise
-            else:
-                return Verdict.IGNORED, f"the object is given {what}"
+    if fault := _given_without(bench, place, mine, other):
+        return fault
     return Verdict.WORKS, ""
+
+
+def _given_without(
+    bench: Bench, place: dict[str, Any], mine: bytes, other: bytes
+) -> tuple[Verdict, str] | None:
+    given = bench.client.get_object(**place, **_customer(mine))["Body"].read()
+    if given != b"secret":
+        return Verdict.BROKEN, "reads back otherwise with the key"
+    for arguments, what in (({}, "without the key"), (_customer(other), "with another key")):
+        try:
+            bench.client.get_object(**place, **arguments)["Body"].read()
+        except Exception as error:
+            if not error_code(error):
+                raise
+        else:
+            return Verdict.IGNORED, f"the object is given {what}"
+    return None
 
 
 def versioning(bench: Bench) -> tuple[Verdict, str]:

@@ -73,6 +73,7 @@ STANDING_STILL = {"group prepared, not started", "group started, answer unread"}
 """Where the file systems stand still at that moment."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kill-matrix.md"
+MAYBE = (("perhaps ", ""), (", perhaps objects", ""))
 TABLE: list[str] = []
 
 
@@ -188,4 +189,7 @@ def test_a_backup_killed_anywhere_leaves_a_whole_point_or_none(where, lab_site, 
     TABLE.append(f"| {' | '.join(seen)} |")
     told = row_of(where)
     assert seen[1] in told[1].split(" or ")
-    assert [seen[0], *seen[2:]] == [told[0], *told[2:]]
+    # Volumes are captured side by side: whether another has stored something yet is chance.
+    with_objects, without = (told[2].replace(*change) for change in MAYBE)
+    assert seen[2] in {with_objects, without}
+    assert seen[3:] == told[3:]
