@@ -13,13 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal, Protocol
 
 from prefect.context import FlowRunContext
 
+from blocks.catalog.leftovers import remove_uncommitted
 from blocks.catalog.orders import (
     Delivered,
     Order,
@@ -32,7 +33,7 @@ from blocks.catalog.orders import (
     write_order,
 )
 from blocks.catalog.point import image_folder
-from blocks.errors import FlashvaultError, ObjectMissing
+from blocks.errors import FlashvaultError
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.store.base import Store
 from tasks.capture import CapturedVolume, capture
@@ -324,10 +325,7 @@ def _remove_lost_takes(store: Store, order: Order, done: dict[str, CapturedVolum
     kept = {item.key for volume in done.values() for item in volume.objects}
     kept |= {page.object.key for volume in done.values() for page in volume.image.pages}
     try:
-        for upload in list(store.uploads(folder)):
-            with suppress(ObjectMissing):
-                store.resume_upload(upload.key, upload.upload_id)[0].abort()
-        store.delete([found.key for found in store.list(folder) if found.key not in kept])
+        remove_uncommitted(store, folder, keep=kept)
     except FlashvaultError as error:  # a role that may not delete: the prune role does it
         run_log().warning("what lost tries have stored stays for prune: %s", error)
 

@@ -6,7 +6,6 @@ exist. What lies between is nothing yet, and `withdraw` removes it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,12 +13,12 @@ from typing import Any
 
 from blocks.catalog import shelf
 from blocks.catalog.claims import begin_intent, end_intent, read_intents
+from blocks.catalog.leftovers import remove_uncommitted
 from blocks.catalog.point import Kind, RestorePoint, StoredObject, image_folder
 from blocks.catalog.signature import check_point, sign_point
-from blocks.errors import BrokenChain, CorruptData, ObjectMissing
+from blocks.errors import BrokenChain, CorruptData
 from blocks.image.digest import maps_digest
 from blocks.profile.model import BackupProfile, Configuration
-from blocks.store.base import Store
 from blocks.units import format_size
 from tasks.capture import CapturedVolume, settings_of
 from tasks.decide import Decision
@@ -125,18 +124,6 @@ def withdraw(facts: dict[str, Any]) -> None:
     for intent in read_intents(bucket, group):
         if intent.run_id == run_id and not end_intent(bucket, intent):
             remove_uncommitted(bucket, folder)
-
-
-def remove_uncommitted(bucket: Store, folder: str) -> None:
-    """Remove what a run that is void for ever has stored; nothing can refer to it.
-
-    Open uploads go first: one that ended later would leave an object behind.
-    """
-    for upload in list(bucket.uploads(folder)):
-        with contextlib.suppress(ObjectMissing):
-            going, _ = bucket.resume_upload(upload.key, upload.upload_id)
-            going.abort()
-    bucket.delete([found.key for found in bucket.list(folder)])
 
 
 def _distinct(captured: Sequence[CapturedVolume]) -> tuple[StoredObject, ...]:

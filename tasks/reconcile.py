@@ -21,12 +21,13 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Completed, Crashed
 
 from blocks.catalog.claims import clear_intent, read_fate, read_intents
+from blocks.catalog.leftovers import remove_uncommitted
 from blocks.catalog.point import image_folder
 from blocks.errors import FlashvaultError, GroupBusy
 from blocks.profile.model import Configuration, Method
 from tasks.journal import dead_journals
 from tasks.open import configuration, has_api, store
-from tasks.publish import CLAIMED, remove_uncommitted
+from tasks.publish import CLAIMED
 from tasks.run import ended_runs, forget_ended, unwind
 from tasks.steps import run_log, step
 from tasks.undo import UNDO

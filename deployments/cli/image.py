@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli.output import out, print_json, reported_errors
+from deployments.cli.output import err, out, print_json, reported_errors
+from deployments.cli.signals import stop_like_ctrl_c
 
 if TYPE_CHECKING:
     from blocks.catalog.point import RestorePoint
@@ -60,6 +61,7 @@ def put(
     Example: flashvault image put /dev/mapper/vg-db --to s3://bucket/by-hand --name db
     """
     with reported_errors(as_json=as_json):
+        stop_like_ctrl_c()
         asked = _Put(source, to, name, parent, level, extent, compress)
         document = _put(asked, quiet=quiet or as_json)
         _finish(document, as_json=as_json, line="stored {bytes} as {restore_point}")
@@ -197,7 +199,8 @@ def _put(asked: _Put, *, quiet: bool) -> dict[str, Any]:
         point = publish(store, _point(asked, run_id, taken_at, captured, earlier))
     finally:
         reader.close()
-        end_intent(store, intent)
+        if not end_intent(store, intent):
+            _remove_leftovers(store, image_folder(asked.name, run_id))
     seconds = time.monotonic() - began
     return {
         "ok": True,
@@ -211,6 +214,16 @@ def _put(asked: _Put, *, quiet: bool) -> dict[str, Any]:
         "warning": captured.warning,
         "seconds": round(seconds, 3),
     }
+
+
+def _remove_leftovers(store: Store, folder: str) -> None:
+    from blocks.catalog.leftovers import remove_uncommitted
+    from blocks.errors import StoreError
+
+    try:
+        remove_uncommitted(store, folder)
+    except StoreError as error:  # a role that may not delete: why it ended is what counts
+        err().print(f"what was uploaded stays below {folder}: {error}", markup=False)
 
 
 def _extent(text: str) -> int:

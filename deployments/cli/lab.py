@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from blocks.errors import ConfigError
 from deployments.cli.fault import fault
 from deployments.cli.output import err, out, print_json, reported_errors
+from deployments.cli.signals import stop_like_ctrl_c
 from deployments.lab import site as sites
 from deployments.lab.site import Site
 
@@ -56,7 +56,7 @@ def up(
     """Start the lab and say where everything is."""
     where = directory or sites.default_directory()
     with reported_errors(as_json=as_json):
-        _stop_like_ctrl_c()
+        stop_like_ctrl_c()
         was_up = any(row["is_running"] for row in sites.status(where)["processes"])
         try:
             site = sites.up(
@@ -82,16 +82,6 @@ def up(
                 sites.down(where)
             if not foreground:
                 raise
-
-
-def _stop_like_ctrl_c() -> None:
-    """A terminated `lab up` cleans up as an interrupted one does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _describe(site: Site) -> None:

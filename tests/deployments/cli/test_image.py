@@ -3,6 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
+from blocks.errors import HostError
+from blocks.store.directory import DirectoryStore
 from deployments.cli.image import image
 
 
@@ -65,3 +67,23 @@ def test_a_store_that_cannot_be_made_is_an_error_of_the_store(tmp_path):
     code, output = run("put", disk, "--to", f"file://{disk}/store", "--name", "a")
     assert code == 1
     assert "cannot be made" in output
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, HostError("the disk went away")])
+def test_what_was_uploaded_of_a_disk_is_gone_when_the_command_ends_early(
+    tmp_path, monkeypatch, end
+):
+    def capture_volume(reader, store, *, folder, **_):
+        store.put(f"{folder}whole", b"x")
+        store.begin_upload(f"{folder}half").put_part(1, b"x")
+        raise end
+
+    monkeypatch.setattr("tasks.pipeline.capture_volume", capture_volume)
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"x" * 10_000)
+    to = f"file://{tmp_path}/store"
+    code, _ = run("put", disk, "--to", to, "--name", "a")
+    assert code == (130 if end is KeyboardInterrupt else 1)
+    store = DirectoryStore(tmp_path / "store")
+    assert list(store.list("a/")) == list(store.uploads()) == list(store.list("claims/")) == []
+    assert run("ls", "--from", to) == (0, "")
