@@ -420,6 +420,9 @@ def test_the_openssh_client_gets_streams_and_status(server, tmp_path) -> None:
     words += [word for option in options for word in ("-o", option)]
     for line, check in [
         ("svcinfo lsvdisk -nohdr -delim : | cut -d: -f2 | head -1", says(r"\ANode1_1\n\Z")),
+        ("lsfcmap -delim :", table(":", "source_vdisk_name", "status", least=2)),
+        ("lshostvdiskmap | grep -w node1", says(r"^0 +node1 .* io_grp0 ")),
+        ("svctask mkfcmap -source Node1_1 -target Node1_6 -copyrate 100", made),
         ("svctask rmfcmap nope", refused("CMMVC5754E")),
         ("lsvdisk nope 2>/dev/null; echo $?", says(r"\A1\n\Z")),
     ]:
