@@ -143,13 +143,17 @@ def _is_committed(facts: dict[str, Any]) -> bool:
 
 
 def _settle(flow_run: str, *, is_done: bool, what: str) -> int:
-    """Set the state of a run that is still called running; 1 if that was needed."""
+    """Set the state of a run that is still called running; 1 if that was needed.
+
+    Or called crashed although it was done: its worker saw a process end that could not report.
+    """
     with get_client(sync_client=True) as client:
         try:
             run = client.read_flow_run(UUID(flow_run))
         except ObjectNotFound:
             return 0
-        if run.state is None or run.state.is_final():
+        is_said = run.state is None or run.state.is_final()
+        if is_said and not (is_done and run.state is not None and run.state.is_crashed()):
             return 0
         state: State[Any] = (
             Completed(message=f"set right by reconcile: {what}; the restore point is there")
