@@ -55,6 +55,17 @@ GROUPS ?= 20
 cluster-test: setup
 	CLUSTER_GROUPS=$(GROUPS) $(BIN)/python -m pytest -q -s tests/e2e/test_cluster.py
 
+# What a large site costs: 300 groups of 4 small volumes, as root, about a quarter of an hour.
+.PHONY: scale-test
+scale-test: setup
+	@$(BIN)/python tests/bench/scale.py
+
+# Prefect's UI in a real browser, and its pictures for the documentation;
+# apt install chromium chromium-driver fonts-noto-color-emoji
+.PHONY: screenshots
+screenshots: setup
+	SCREENSHOTS=docs/images/ui $(BIN)/python -m pytest -q tests/e2e/test_ui.py
+
 # The fault simulator: N schedules from SEED on; a failing seed replays with N=1.
 N ?= 20000
 SEED ?= 1
