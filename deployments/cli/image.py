@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.output import err, out, print_json, reported_errors
-from deployments.cli.signals import stop_like_ctrl_c
+from deployments.cli.signals import terminated_like_ctrl_c
 
 if TYPE_CHECKING:
     from blocks.catalog.point import RestorePoint
@@ -60,8 +60,7 @@ def put(
 
     Example: flashvault image put /dev/mapper/vg-db --to s3://bucket/by-hand --name db
     """
-    with reported_errors(as_json=as_json):
-        stop_like_ctrl_c()
+    with reported_errors(as_json=as_json), terminated_like_ctrl_c():
         asked = _Put(source, to, name, parent, level, extent, compress)
         document = _put(asked, quiet=quiet or as_json)
         _finish(document, as_json=as_json, line="stored {bytes} as {restore_point}")

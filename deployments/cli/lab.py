@@ -11,7 +11,7 @@ import typer
 from blocks.errors import ConfigError
 from deployments.cli.fault import fault
 from deployments.cli.output import err, out, print_json, reported_errors
-from deployments.cli.signals import stop_like_ctrl_c
+from deployments.cli.signals import terminated_like_ctrl_c
 from deployments.lab import site as sites
 from deployments.lab.site import Site
 
@@ -55,8 +55,7 @@ def up(
 ) -> None:
     """Start the lab and say where everything is."""
     where = directory or sites.default_directory()
-    with reported_errors(as_json=as_json):
-        stop_like_ctrl_c()
+    with reported_errors(as_json=as_json), terminated_like_ctrl_c():
         was_up = any(row["is_running"] for row in sites.status(where)["processes"])
         try:
             site = sites.up(
