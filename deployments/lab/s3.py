@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -137,6 +138,6 @@ def answers(url: str) -> bool:
         urllib.request.urlopen(url, timeout=2).close()  # noqa: S310
     except urllib.error.HTTPError:
         return True
-    except OSError:
+    except (OSError, http.client.HTTPException):  # not yet, or not HTTP
         return False
     return True
