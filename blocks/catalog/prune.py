@@ -15,7 +15,7 @@ keys are gone, so whoever finds one may finish it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -171,6 +171,8 @@ def sweep(
     report.lost = [point.id for point in view.lost]
     orphans = [info.key for info in view.orphans()]
     _condemn(store, view, orphans, before, report, workers)
+    for tombstone in view.tombstones.values():  # its last key may have gone as an orphan just now
+        _end_if_done(store, tombstone, view)
     _abort_uploads(store, view, report)
     _forget_marks(store, view)
     return report
@@ -279,10 +281,17 @@ def _bury(
     report.purged += [
         entry.point.id for entry in view.shelf.points if point_key(group, entry.point.id) in deleted
     ]
-    voids = {point_key(group, run) for run in view.shelf.voids}
-    kept = [condemned for condemned in tombstone.keys if condemned not in deleted | voids]
-    if not any(_is_there(store, condemned) for condemned in kept):
-        store.delete([key])
+    _end_if_done(store, tombstone, view, deleted)
+
+
+def _end_if_done(
+    store: Store, tombstone: Tombstone, view: View, deleted: Container[str] = ()
+) -> None:
+    """Take a tombstone away when nothing it condemns is left, but voids, which are for ever."""
+    voids = {point_key(tombstone.group, run) for run in view.shelf.voids}
+    kept = [key for key in tombstone.keys if key not in deleted and key not in voids]
+    if not any(_is_there(store, key) for key in kept):
+        store.delete([tombstone_key(tombstone.group, tombstone.id)])
 
 
 def _is_there(store: Store, key: str) -> bool:
