@@ -128,9 +128,16 @@ class AixHost:
                     log.warning("thawed %s, which a dead run left frozen", mount)
 
     def import_group(self, name: str, disks: Sequence[Disk], *, major: int | None = None) -> None:
-        """Run importvg on the first disk: it finds the others by PVID, and varies the group on."""
+        """Run importvg on the first disk: it finds the others by PVID, and varies the group on.
+
+        The original disks, restored in place, are known by that name still: only varied on.
+        """
         if not disks:
             raise HostError(f"volume group {name} has no disks to import")
+        if all(disk.volume_group == name for disk in disks):
+            self._checked(["/usr/sbin/varyonvg", name], timeout_s=GROUP_TIMEOUT_S)
+            log.info("varied on volume_group=%s host=%s", name, self._name)
+            return
         version = ["-V", str(major)] if major is not None else []
         self._checked(
             ["/usr/sbin/importvg", *version, "-y", name, disks[0].name], timeout_s=GROUP_TIMEOUT_S

@@ -66,3 +66,21 @@ def test_the_other_node_gets_the_group_on_its_own_disks(lost, disks):
         host(configuration(), "node2").release_group(ending.report["imported"][0]["name"])
         for name, data in zip(names, before, strict=True):
             disks.write(name, data)
+
+
+def test_the_original_disks_varied_off_are_put_back_and_varied_on(lost, disks):
+    _, second, _ = lost
+    node = host(configuration(), "node1")
+    node._checked(["/usr/sbin/umount", "/rg1"])
+    node._checked(["/usr/sbin/varyoffvg", "VG1"])
+    try:
+        ending = restore.fn("RG1", to=ORIGINAL, approved=True, force=True)
+        assert ending.outcome == "restored"
+        assert both(disks) == second
+        (group,) = ending.report["imported"]
+        assert (group["name"], group.get("fault", "")) == ("VG1", "")
+        assert "VG1" in node._checked(["/usr/sbin/lsvg", "-o"]).stdout.split()
+    finally:
+        if "VG1" not in node._checked(["/usr/sbin/lsvg", "-o"]).stdout.split():
+            node._checked(["/usr/sbin/varyonvg", "VG1"])
+        node._checked(["/usr/sbin/mount", "/rg1"])

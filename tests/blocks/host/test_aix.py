@@ -137,6 +137,13 @@ def test_importing_varies_on_what_comes_varied_off(host, runner):
     assert runner.ran("varyonvg")
 
 
+def test_the_original_disks_put_back_are_only_varied_on(host, runner):
+    runner.say("varyonvg VG1")
+    host.import_group("VG1", [disk(volume_group="VG1")], major=55)
+    assert runner.ran("varyonvg") == ["LANG=C /usr/sbin/varyonvg VG1"]
+    assert not runner.ran("importvg")
+
+
 def test_recreating_names_every_disk(host, runner):
     runner.say("recreatevg")
     host.recreate_group("vg_r", [disk(), disk(name="hdisk9")])
