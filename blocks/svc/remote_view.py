@@ -154,4 +154,6 @@ def _in_utc(client: SvcClient, group: RemoteConsistencyGroup, now: datetime) -> 
     ahead = RemoteGroup(client, group.name).array_now(now) - now.replace(tzinfo=None)
     # A query takes a moment: differences of less than a few seconds are no difference.
     ahead = timedelta(seconds=round(ahead.total_seconds() / CLOCK_SLACK_S) * CLOCK_SLACK_S)
-    return (group.freeze_time - ahead).replace(tzinfo=UTC)
+    frozen = (group.freeze_time - ahead).replace(tzinfo=UTC)
+    # At the turn of a minute that would be a moment to come: what was lost would be nothing.
+    return min(frozen, now - timedelta(seconds=CLOCK_SLACK_S / 2))
