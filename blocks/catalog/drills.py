@@ -7,22 +7,19 @@ lose nothing. Kept in the bucket, so that any machine can tell how long a restor
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from blocks.catalog.document import read_sealed, seal, write_once
+from blocks.catalog.carried import let_go, read_carried
+from blocks.catalog.document import seal, write_once
 from blocks.catalog.point import PointId
-from blocks.errors import CorruptData, ObjectMissing, StoreError
 from blocks.store.base import Store
 
 MOST = 400
 """Drills that are remembered, the newest: more than a year of daily ones."""
-
-log = logging.getLogger(__name__)
 
 
 class Drill(BaseModel):
@@ -82,15 +79,8 @@ def read_drills(store: Store, group: str) -> Drills:
     """
     found: dict[str, Drill] = {}
     keys = []
-    for info in store.list(f"drills/{group}/"):
-        try:
-            document = read_sealed(store, info.key, _Record)
-        except ObjectMissing:
-            continue  # another run has carried it on
-        except CorruptData as error:
-            log.warning("%s", error)
-            continue
-        keys.append(info.key)
+    for key, document in read_carried(store, f"drills/{group}/", _Record):
+        keys.append(key)
         found |= {drill.run_id: drill for drill in document.drills}
     return Drills(_in_order(list(found.values())), tuple(keys))
 
@@ -105,11 +95,7 @@ def write_drill(store: Store, group: str, drill: Drill) -> Drills:
     entries = _in_order([*known.entries, drill])[-MOST:]
     key = f"drills/{group}/{PointId(drill.run_id)}.json"
     write_once(store, key, seal(_Record(group=group, drills=entries)))
-    try:
-        store.delete([old for old in known.keys if old != key])
-    except StoreError as error:
-        # It says nothing that is not said again; a locked bucket may insist on keeping it.
-        log.warning("an older record of drills stays: %s", error)
+    let_go(store, [old for old in known.keys if old != key])
     return Drills(entries, (key,))
 
 

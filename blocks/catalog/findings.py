@@ -13,21 +13,19 @@ the marks said that were there before it read, and takes only those away.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from blocks.catalog.carried import let_go
 from blocks.catalog.chain import keys_of, sidecar_key
 from blocks.catalog.document import WORKERS
 from blocks.catalog.marks import Damage, clear_damage, mark_damaged
 from blocks.catalog.point import PointId, RestorePoint, run_of
 from blocks.catalog.shelf import read_shelf
-from blocks.errors import ObjectMissing, StoreError
+from blocks.errors import ObjectMissing
 from blocks.store.base import Store
-
-log = logging.getLogger(__name__)
 
 Ranges = frozenset[tuple[int, int]]
 """(offset, length) in an object, bytes."""
@@ -128,20 +126,12 @@ def write_down(
                 found_at=now,
             ),
         )
-        _let_go(store, [mark for mark in earlier if mark.run_id != run_id])
+        let_go(store, [mark.own_key for mark in earlier if mark.run_id != run_id])
     # Behind a page that could not be read there may be frames nobody compared.
     right = set(read_whole) - pruned - {point_id for point_id, _ in found}
     refuted = [mark for marks in before.values() for mark in marks if mark.point_id in right]
     clear_damage(store, refuted)
     return Findings(damaged, pruned, frozenset(mark.point_id for mark in refuted))
-
-
-def _let_go(store: Store, carried_on: Sequence[Damage]) -> None:
-    try:
-        clear_damage(store, carried_on)
-    except StoreError as error:
-        # They say nothing that is not said again; a locked bucket may insist on keeping them.
-        log.warning("an older mark of damage stays: %s", error)
 
 
 def _that_need(key: str, points: Iterable[RestorePoint]) -> list[PointId]:

@@ -7,7 +7,6 @@ what they say of one object, the later moment holds. It is a report: nothing is 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +15,10 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from ulid import ULID
 
-from blocks.catalog.document import read_sealed, seal, write_once
+from blocks.catalog.carried import let_go, read_carried
+from blocks.catalog.document import seal, write_once
 from blocks.catalog.point import PointId, RestorePoint
-from blocks.errors import CorruptData, ObjectMissing, StoreError
 from blocks.store.base import Store
-
-log = logging.getLogger(__name__)
 
 
 class Reading(BaseModel):
@@ -47,15 +44,8 @@ def read_readings(store: Store, group: str) -> Readings:
     """Read what is known; a damaged document says nothing, so its objects are read again."""
     read_at: dict[str, datetime] = {}
     keys = []
-    for info in store.list(f"readings/{group}/"):
-        try:
-            document = read_sealed(store, info.key, Reading)
-        except ObjectMissing:
-            continue  # another run has carried it on
-        except CorruptData as error:
-            log.warning("%s", error)
-            continue
-        keys.append(info.key)
+    for name, document in read_carried(store, f"readings/{group}/", Reading):
+        keys.append(name)
         for key, moment in document.read_at.items():
             read_at[key] = max(moment, read_at.get(key, moment))
     return Readings(read_at, tuple(keys))
@@ -76,11 +66,7 @@ def write_readings(
     read_at.update(dict.fromkeys(sorted(set(read) & alive), now))
     document = Reading(group=group, run_id=run_id, read_at=read_at)
     write_once(store, f"readings/{group}/{run_id}.json", seal(document))
-    try:
-        store.delete(list(known.keys))
-    except StoreError as error:
-        # It says nothing that is not said again; a locked bucket may insist on keeping it.
-        log.warning("an older reading stays: %s", error)
+    let_go(store, known.keys)
 
 
 def proven_since(
