@@ -19,8 +19,8 @@ from blocks.errors import GroupBusy
 from flows.endings import Ending, ended, skipped
 from tasks.backed_up import backup_document, backup_markdown, report_backup
 from tasks.capture import capture
+from tasks.capture_crew import capture_with_crew, wants_crew
 from tasks.colleagues import PrefectColleagues
-from tasks.crew import capture_with_crew, wants_crew
 from tasks.decide import decide_backup
 from tasks.limits import places, reading_host
 from tasks.open import configuration as load_configuration

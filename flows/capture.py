@@ -16,10 +16,10 @@ from blocks.catalog.orders import read_order
 from blocks.catalog.point import PointId
 from blocks.errors import ObjectMissing
 from flows.endings import Ending, ended, skipped
+from tasks.capture_share import capture_share
 from tasks.open import configuration as load_configuration
 from tasks.protection import profile_store
 from tasks.run import part_of
-from tasks.share import capture_share
 from tasks.steps import side_by_side
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.crew import ORDERED, withdraw_order
+from tasks.capture_crew import ORDERED, withdraw_order
 from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
 from tasks.inside import LOOKING, leave_looking
 from tasks.limits import PLACED, free_place

@@ -1,4 +1,4 @@
-"""The other side of `tasks.crew`: one volume of another worker's run, captured here.
+"""The other side of `tasks.capture_crew`: one volume of another worker's run, captured here.
 
 Everything is in the order in the bucket; Prefect carries three words and a number.
 """
@@ -6,13 +6,10 @@ Everything is in the order in the bucket; Prefect carries three words and a numb
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 from blocks.catalog import shelf
 from blocks.catalog.orders import (
-    Beat,
     Delivered,
     Fenced,
     Order,
@@ -29,8 +26,8 @@ from blocks.host.base import Disk
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.store.base import Store
 from blocks.svc.model import Volume
+from tasks.beats import beating
 from tasks.capture import CapturedVolume, capture, image_prefix
-from tasks.counters import running
 from tasks.decide import Decision
 from tasks.open import host
 from tasks.preflight import Pair, Seen, targets_of
@@ -38,9 +35,6 @@ from tasks.protection import profile_store
 from tasks.run import Run
 from tasks.snapshot import Snapshot
 from tasks.steps import run_log
-
-BEAT_S = 20.0
-"""Between two signs of life. The owner waits for several (`tasks.crew.BEAT_LOST_S`)."""
 
 
 def capture_share(
@@ -61,7 +55,7 @@ def capture_share(
         raise ConfigError(f"run {order.run_id} of {order.group} has no volume {uid}")
     decision = _decision(store, order)
     try:
-        with _beating(run, store, order, uid, take):
+        with beating(run, partial(beat, store, order, uid, take)):
             captured = capture(run, wanted, profile, decision, seen, snapshot, pair, take)
         delivered = Delivered(
             worker=this_process(),
@@ -152,35 +146,3 @@ def _is_over(store: Store, order: Order, uid: str, take: int) -> bool:
     except ObjectMissing:
         return True
     return isinstance(read_outcome(store, order, uid, take), Fenced)
-
-
-@contextmanager
-def _beating(run: Run, store: Store, order: Order, uid: str, take: int) -> Iterator[None]:
-    """Give signs of life while the volume is captured; stop when nobody waits for it."""
-    over = threading.Event()
-    worker = this_process()
-
-    def go_on() -> None:
-        number = 0
-        while True:
-            number += 1
-            done = sum(counters.done_bytes for counters in running())
-            try:
-                is_wanted = beat(
-                    store, order, uid, take, number, Beat(worker=worker, done_bytes=done)
-                )
-            except FlashvaultError as error:  # a beat that is lost is no reason to stop
-                run_log().warning("no sign of life written: %s", error)
-                is_wanted = True
-            if not is_wanted:
-                run.stop.set()
-            if over.wait(BEAT_S):
-                return
-
-    thread = threading.Thread(target=go_on, daemon=True, name="beat")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(BEAT_S)

@@ -26,9 +26,10 @@ from blocks.catalog.point import PageRef, PointId, StoredObject, VolumeImage, im
 from blocks.errors import HostError, Stopped
 from blocks.store.memory import MemoryStore
 from tasks.capture import CapturedVolume
-from tasks.crew import BEAT_LOST_S, START_S, TAKES, Crew, Share, judge
+from tasks.capture_crew import TAKES, CaptureCrew, judge
+from tasks.capture_share import pair_of, remove_take
+from tasks.crew import BEAT_LOST_S, START_S, Share
 from tasks.run import Run
-from tasks.share import pair_of, remove_take
 
 RUN = PointId(str(ULID()))
 
@@ -162,6 +163,20 @@ class Here:
         return outcome
 
 
+def crew_of(run, store, order, workers, here, clock, size=2):
+    return CaptureCrew(
+        run,
+        store,
+        order.folder,
+        workers,
+        here,
+        size=size,
+        clock=clock,
+        pause=clock.pause,
+        order=order,
+    )
+
+
 def work(order, behaviour, here=None, size=2, store=None):
     store = store or MemoryStore()
     write_order(store, order)
@@ -169,7 +184,7 @@ def work(order, behaviour, here=None, size=2, store=None):
     workers = Workers(store, order, behaviour, clock)
     here = here or Here()
     run = Run(RUN, "RG1", "backup", journal=None, stop=threading.Event())
-    crew = Crew(run, store, order, workers, here, size=size, clock=clock, pause=clock.pause)
+    crew = crew_of(run, store, order, workers, here, clock, size)
     done = crew.work([pair_of(volume) for volume in order.volumes])
     assert set(done) == {volume.uid for volume in order.volumes}
     return crew, done, workers, here
@@ -245,7 +260,7 @@ def test_an_error_here_ends_the_run_and_lets_the_others_go(order):
     workers = Workers(store, order, lambda number, take: "silent", clock)
     run = Run(RUN, "RG1", "backup", journal=None, stop=threading.Event())
     here = Here(HostError("cannot read"))
-    crew = Crew(run, store, order, workers, here, size=2, clock=clock, pause=clock.pause)
+    crew = crew_of(run, store, order, workers, here, clock)
     with pytest.raises(HostError, match="cannot read"):
         crew.work([pair_of(volume) for volume in order.volumes])
     assert run.stop.is_set()
@@ -264,24 +279,15 @@ def test_a_run_that_is_stopped_stops_the_others(order):
             assert run.stop.wait(30)
             raise Stopped("stopped")
 
-    crew = Crew(
-        run,
-        store,
-        order,
-        workers,
-        lambda *_: UntilStopped(),
-        size=2,
-        clock=clock,
-        pause=clock.pause,
-    )
+    crew = crew_of(run, store, order, workers, lambda *_: UntilStopped(), clock)
     clock.at_pause.append(run.stop.set)
     with pytest.raises(Stopped):
         crew.work([pair_of(volume) for volume in order.volumes])
     assert workers.cancelled
 
 
-def test_silence_is_measured_on_our_own_clock_from_what_we_heard():
-    share = Share(pair=None, take=1, run="r", heard_at=0.0)
+def test_a_share_that_has_begun_may_be_silent_for_less_than_one_that_has_not():
+    share = Share(item=None, uid="", take=1, run="r", heard_at=0.0)
     assert judge(share, START_S) == "wait"
     assert judge(share, START_S + 1) == "never began"
     share.beats = 1
