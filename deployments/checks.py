@@ -36,7 +36,7 @@ STATE_FREE_BYTES = 256 * MIB
 SKEW_MAX = timedelta(minutes=2)
 """S3 refuses a request 15 minutes off; restore points are named and aged by our clock."""
 
-Status = Literal["ok", "warning", "wrong"]
+Status = Literal["ok", "off", "warning", "wrong"]
 Found = tuple[Status, str, str]
 """How it is, what was seen, and what to do."""
 
@@ -77,8 +77,7 @@ def _looks(wanted: Configuration, group: str) -> Iterator[tuple[str, Callable[[]
     for name in buckets or [bucket.name for bucket in wanted.buckets]:
         yield f"bucket {name}", partial(_bucket, wanted, name)
     for profile in profiles:
-        look = _cloud if profile.method == Method.CLOUD else _remote
-        yield profile.title, partial(look, wanted, profile)
+        yield profile.title, partial(_profile, wanted, profile)
     yield "prefect", partial(_prefect, wanted)
 
 
@@ -130,6 +129,16 @@ def _bucket(wanted: Configuration, name: str) -> Found:
     return "ok", f"{store.url} can be listed", ""
 
 
+def _profile(wanted: Configuration, profile: BackupProfile) -> Found:
+    if not profile.enabled:
+        hint = (
+            f"flashvault modify backup_profile {profile.name} BACKUP_METHOD={profile.method.value}"
+            " ENABLE_BACKUP=yes"
+        )
+        return "off", "switched off by ENABLE_BACKUP=no, not looked at", hint
+    return (_cloud if profile.method == Method.CLOUD else _remote)(wanted, profile)
+
+
 def _cloud(wanted: Configuration, profile: BackupProfile) -> Found:
     system, pairs = read_pairs(wanted, profile)
     owner = find_owner(wanted, profile.name)
@@ -154,6 +163,11 @@ def _cloud(wanted: Configuration, profile: BackupProfile) -> Found:
 
 def _remote(wanted: Configuration, profile: BackupProfile) -> Found:
     poll = ask_both(wanted, profile)
+    if poll.lacking == set(profile.storage_names):
+        both = " nor ".join(profile.storage_names)
+        message = f"neither {both} has a remote-copy group {profile.replicated_resources}"
+        hint = f"See whether the name is right. To make it: flashvault map {profile.name} --remote"
+        return "wrong", message, hint
     found = examine(wanted, profile, poll)
     health = judge(poll.views, recall(profile.name), poll.at, problems=poll.problems)
     said = [*found.faults, *(note for note in health.notes if not _is_in(note, found.faults))]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from blocks.errors import ConfigError, FlashvaultError, Unreachable
+from blocks.errors import ConfigError, FlashvaultError, SvcObjectMissing, Unreachable
 from blocks.profile.model import BackupProfile, Configuration
 from blocks.svc.remote_view import RemoteView, observe
 from tasks.open import array
@@ -24,6 +24,8 @@ class Poll:
     problems: Mapping[str, str]
     silent: frozenset[str] = frozenset()
     """Those of `problems` that gave no sign of life. The others answered, but nothing of use."""
+    lacking: frozenset[str] = frozenset()
+    """Those of `problems` that answered that they have no such group."""
 
 
 WATCH_S, WATCH_MAX_S = 10.0, 60.0
@@ -62,6 +64,7 @@ def ask_both(wanted: Configuration, profile: BackupProfile) -> Poll:
     views: dict[str, RemoteView] = {}
     problems: dict[str, str] = {}
     silent: set[str] = set()
+    lacking: set[str] = set()
     with ThreadPoolExecutor(2, thread_name_prefix="look") as pool:
         asked = {name: pool.submit(ask, name) for name in profile.storage_names}
         for name, answer in asked.items():
@@ -71,6 +74,8 @@ def ask_both(wanted: Configuration, profile: BackupProfile) -> Poll:
                 problems[name] = describe(error)
                 if isinstance(error, Unreachable):
                     silent.add(name)
+                if isinstance(error, SvcObjectMissing):
+                    lacking.add(name)
     sides = [view.side for view in views.values()]
     if len(sides) == 2 and sides[0] is sides[1]:
         raise ConfigError(
@@ -78,4 +83,4 @@ def ask_both(wanted: Configuration, profile: BackupProfile) -> Poll:
             f" {profile.replicated_resources}",
             hint="STORAGE_NAME needs the two arrays of the group, the primary site's first.",
         )
-    return Poll(at, views, problems, frozenset(silent))
+    return Poll(at, views, problems, frozenset(silent), frozenset(lacking))

@@ -11,7 +11,7 @@ import typer
 from blocks.profile.document import config_path, load_configuration
 from deployments.cli.output import out, print_json, reported_errors
 
-MARKS = {"ok": "ok     ", "warning": "warning", "wrong": "WRONG  "}
+MARKS = {"ok": "ok     ", "off": "off    ", "warning": "warning", "wrong": "WRONG  "}
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,8 @@ def check(
 ) -> None:
     """Look over arrays, nodes, buckets, profiles and Prefect; change nothing.
 
-    Exit 0 if all is well, 1 if something is wrong; each line says what to do.
+    Exit 0 if all is well, 1 if something is wrong; each line says what to do. A profile that is
+    switched off is not looked at.
 
     Example: flashvault check RG1
     """

@@ -110,7 +110,7 @@ def _profiles(site: Site, group: LabGroup) -> tuple[BackupProfile, ...]:
         BackupProfile,
         group.resource_group,
         {
-            "ENABLE_BACKUP": "yes",
+            "ENABLE_BACKUP": "no",  # the lab sets no remote copy up: that is for who tries it
             "BACKUP_METHOD": "remote_storage",
             "REPLICATED_RESOURCES": group.remote_consistency_group,
             "STORAGE_NAME": f"{group.storage_system}, {group.remote_storage_system}",

@@ -13,13 +13,9 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(autouse=True)
 def configuration(lab_site, tmp_path, monkeypatch):
-    """A copy of the lab's, without the second site, which the lab does not set up."""
-    text = Path(lab_site.config).read_text()
-    start = text.rindex('<backup_profile name="RG1">')
-    end = text.index("</backup_profile>", start) + len("</backup_profile>")
-    assert "remote_storage" in text[start:end]
+    """A copy of the lab's, for each test to spoil."""
     copy = tmp_path / "flashvault.xml"
-    copy.write_text(text[:start] + text[end:])
+    copy.write_text(Path(lab_site.config).read_text())
     monkeypatch.setenv("FLASHVAULT_CONFIG", str(copy))
     return copy
 
@@ -58,10 +54,22 @@ def only(found, subject):
     return found[subject]["message"]
 
 
-def test_a_set_up_that_is_well_is_called_so():
+def test_a_fresh_lab_is_called_well():
     status, found = check()
     assert status == 0
-    assert {row["status"] for row in found.values()} <= {"warning"}
+    assert found.pop("prefect")["status"] == "warning", "this lab was started without a server"
+    assert {name: row["status"] for name, row in found.items()} == {
+        "backup_profile RG1 (remote_storage)": "off"
+    }
+
+
+def test_a_remote_copy_that_was_never_made(changed):
+    changed("<ENABLE_BACKUP>no</ENABLE_BACKUP>", "<ENABLE_BACKUP>yes</ENABLE_BACKUP>")
+    status, found = check()
+    assert status == 1
+    subject = "backup_profile RG1 (remote_storage)"
+    assert "sample_remote_cg" in only(found, subject)
+    assert "flashvault map RG1 --remote" in found[subject]["hint"]
 
 
 def test_an_unknown_host_key(lab_site, changed, tmp_path):

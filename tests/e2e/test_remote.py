@@ -134,6 +134,7 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
             "backup_profile",
             "RG1",
             "BACKUP_METHOD=remote_storage",
+            "ENABLE_BACKUP=yes",
             f"NOTIFY_METHOD={script}",
         )
         yield made

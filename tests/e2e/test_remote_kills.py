@@ -125,7 +125,7 @@ def bench(tmp_path_factory):
         site = lab.load_site(directory / "lab")
         os.environ.update(site.environment())
         made = Bench(site, directory / "told")
-        profile = ("BACKUP_METHOD=remote_storage", f"NOTIFY_METHOD={script}")
+        profile = ("BACKUP_METHOD=remote_storage", "ENABLE_BACKUP=yes", f"NOTIFY_METHOD={script}")
         made.flashvault("modify", "backup_profile", "RG1", *profile)
         with array(configuration(), "storage1") as client:
             client.mkrcconsistgrp(name=GROUP, cluster="storage2")

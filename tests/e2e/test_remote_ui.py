@@ -41,9 +41,13 @@ def site(tmp_path_factory):
         os.environ.update(before)
 
 
+def flashvault(*words: str) -> int:
+    command = [sys.executable, "-m", "deployments.cli", *words, "--json"]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+
+
 def sync() -> int:
-    words = [sys.executable, "-m", "deployments.cli", "sync", "RG1", "--json"]
-    return subprocess.run(words, capture_output=True, timeout=120, check=False).returncode
+    return flashvault("sync", "RG1")
 
 
 def ask(path: str, body: dict) -> Any:
@@ -56,6 +60,8 @@ def ask(path: str, body: dict) -> Any:
 
 
 def test_progress_lag_and_changes_are_seen_in_prefect(site) -> None:
+    enable = ("BACKUP_METHOD=remote_storage", "ENABLE_BACKUP=yes")
+    assert flashvault("modify", "backup_profile", "RG1", *enable) == 0
     with opening.array(opening.configuration(), "storage1") as client:
         client.mkrcconsistgrp(name=GROUP, cluster="storage2")
         for number in (1, 2):
