@@ -55,10 +55,12 @@ def run_flow(flow: Any, parameters: Mapping[str, Any]) -> Ending:
     report cannot be delivered, the ending the flow itself gave is what counts.
     """
     from flows import endings
+    from tasks.asking import note_silence
 
     endings.forget()
     if not has_server():
         if os.environ.get("PREFECT_API_URL"):
+            note_silence()
             sys.stderr.write("Prefect does not answer: running without it\n")
         ending = flow.fn(**parameters)
         assert isinstance(ending, endings.Ending)

@@ -20,6 +20,10 @@ QUIET = {
     # Else a missing address silently starts a private server, and the runs vanish with it.
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_CLI_PROMPT": "false",
+    # Six tries of a minute by default. With these a process whose server is silent is through with
+    # its last report after three minutes, and one whose server restarts still finds it.
+    "PREFECT_API_REQUEST_TIMEOUT": "20",
+    "PREFECT_CLIENT_MAX_RETRIES": "3",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "blocks,tasks,flows",
     # What is logged outside of a run, by a step tried again there too, has no log in Prefect.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -17,6 +17,7 @@ from blocks.policy.overview import Overview, State, overdue_window
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.units import format_size, slug
 from tasks import reports
+from tasks.asking import ask
 from tasks.history_chart import history_chart
 from tasks.lag_chart import as_image
 from tasks.overview import cells, document, gather, headline, worst_first
@@ -127,7 +128,7 @@ def _draw_history(row: Overview, profile: BackupProfile | None) -> int:
     # Restore points come hourly at most, this runs every quarter: the same chart is not sent twice.
     told = f"{len(row.history)} restore points, the newest {row.history[-1].id}"
     try:
-        standing = cast("Artifact | None", Artifact.get(key))
+        standing = cast("Artifact | None", ask(lambda: Artifact.get(key)))
     except Exception as error:  # noqa: BLE001 - a report, as in tasks.reports
         log.warning("artifact %s not read: %s", key, error)
         return 0

@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.context import ConcurrencyContext
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
@@ -24,6 +25,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from blocks.errors import GroupBusy
 from blocks.profile.model import BackupProfile, Configuration, Platform
 from blocks.units import slug
+from tasks.asking import Silent, ask
 from tasks.open import has_api
 from tasks.run import Run
 
@@ -31,6 +33,9 @@ PLACED = "placed"
 """The kind of a journal entry: a place that is held, by the id of its lease."""
 
 WAIT_S = 600.0
+TRY_S = 60.0
+"""How long a run waits in line before it looks whether the server, that lets it wait, is there at
+all. Prefect asks for a place at least every half a minute, give or take."""
 LEASE_S = 60.0
 """The place of a run whose machine died, or whose answer from the server was lost, is free after
 this long: nothing renews its lease. A living run renews it. That of a run that was killed is given
@@ -41,6 +46,14 @@ living one: its lock is asked first (`tasks.run`)."""
 
 DEFAULTS = {"group": 1, "array": 4, "host": 4, "bucket": 8}
 """Runs at a time, where nobody has said otherwise (`prefect gcl update NAME --limit N`)."""
+
+UNANSWERED = (
+    Silent,
+    httpx.HTTPError,
+    PrefectHTTPStatusError,
+    ConcurrencySlotAcquisitionError,
+)
+"""Limits are advisory: without an answer a run goes on without a place."""
 
 log = logging.getLogger(__name__)
 
@@ -88,28 +101,48 @@ def free_place(facts: dict[str, Any]) -> None:
     if not has_api():
         return
     try:
-        with get_client(sync_client=True) as client:
-            client.release_concurrency_slots_with_lease(UUID(facts["lease"]))
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        ask(lambda: _release(UUID(facts["lease"])))
+    except UNANSWERED as error:
         log.info("the place at %s is free when its lease ends: %s", facts["limit"], error)
+
+
+def _release(lease: UUID) -> None:
+    with get_client(sync_client=True) as client:
+        client.release_concurrency_slots_with_lease(lease)
 
 
 def _take(run: Run, held: ExitStack, kind: str, name: str) -> None:
     limit = limit_name(kind, name)
     before = _leases()
     try:
-        _ensure(limit, DEFAULTS[kind])
-        held.enter_context(_place(limit, GROUP_WAIT_S if kind == "group" else WAIT_S))
-    except TimeoutError as error:
-        raise GroupBusy(
-            f"no place free at the limit {limit}",
-            hint=f"See who holds it: prefect gcl inspect {limit}.",
-        ) from error
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        _wait_in_line(held, limit, DEFAULTS[kind], GROUP_WAIT_S if kind == "group" else WAIT_S)
+    except UNANSWERED as error:
         log.warning("limit %s not taken, going on without: %s", limit, error)
     # Only now is the lease known. Killed before this line, its place is free when the lease ends.
     for lease in _leases() - before:
         held.callback(run.journal.unmade, run.journal.made(PLACED, limit=limit, lease=str(lease)))
+
+
+def _wait_in_line(held: ExitStack, limit: str, size: int, wait_s: float) -> None:
+    """Take a place at a limit; whoever waits in vain asks first whether anybody is there.
+
+    Raises:
+        GroupBusy: others have had all places of the limit for that long.
+        Silent: there is no server that could say so.
+    """
+    while True:
+        ask(lambda: _ensure(limit, size))
+        if wait_s <= 0:
+            raise GroupBusy(
+                f"no place free at the limit {limit}",
+                hint=f"See who holds it: prefect gcl inspect {limit}.",
+            )
+        try:
+            held.enter_context(_place(limit, min(wait_s, TRY_S)))
+        except TimeoutError:
+            wait_s -= TRY_S
+        else:
+            return
 
 
 @contextmanager
@@ -118,6 +151,7 @@ def _place(limit: str, wait_s: float) -> Iterator[None]:
 
     The work is done by then: that the server does not hear of it makes no failure of a backup.
     """
+    before = _leases()
     place = concurrency(
         limit,
         timeout_seconds=wait_s,
@@ -126,13 +160,22 @@ def _place(limit: str, wait_s: float) -> Iterator[None]:
         raise_on_lease_renewal_failure=False,
     )
     place.__enter__()
+    mine = _leases() - before
     try:
         yield
     finally:
         try:
-            place.__exit__(None, None, None)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            ask(lambda: place.__exit__(None, None, None))
+        except UNANSWERED as error:
             log.warning("place at %s not given back, its lease ends it: %s", limit, error)
+            _forget(mine)
+
+
+def _forget(leases: set[UUID]) -> None:
+    """Keep Prefect from trying, once more and for minutes, to give back what ends by itself."""
+    if context := ConcurrencyContext.get():
+        for lease in leases & set(context.cleanup_lease_ids):
+            context.cleanup_lease_ids.remove(lease)
 
 
 def _leases() -> set[UUID]:

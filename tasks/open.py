@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
-from urllib.parse import urlsplit
 
 import httpx
 from prefect.blocks.core import Block
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.variables import Variable
 
+from blocks.errors import ConfigError
 from blocks.host.base import Host
 from blocks.host.block import Node
 from blocks.profile.document import config_path, load_configuration, parse_document
@@ -33,11 +32,10 @@ from blocks.store.clients import parse_bucket_url
 from blocks.svc.block import SvcSystem
 from blocks.svc.client import SvcClient
 from blocks.units import slug
+from tasks.asking import Silent, ask, is_silent
 
 CONFIGURATION_VARIABLE = "flashvault_configuration"
 """The Prefect variable that holds the XML text for workers on other machines."""
-
-REACH_S = 3.0
 
 log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Block)
@@ -63,14 +61,26 @@ def configuration() -> Configuration:
 
 def _configuration_in_prefect() -> bytes | None:
     key = (Variable, CONFIGURATION_VARIABLE)
-    if key in _known and not _is_reachable():
+    if key in _known and is_silent():
         return cast("bytes", _known[key])
-    text: object = Variable.get(CONFIGURATION_VARIABLE, default=None)
-    if not isinstance(text, str):
-        return None
-    whole = unpack(text, _piece)
-    _known[key] = whole
+    try:
+        whole = ask(_all_pieces, is_needed=key not in _known)
+    except (Silent, httpx.HTTPError, PrefectHTTPStatusError) as error:
+        if key not in _known:
+            raise ConfigError(
+                f"the configuration is in Prefect, and its server does not answer: {error}",
+                hint=f"Put the XML file at {config_path()}, or name it in FLASHVAULT_CONFIG.",
+            ) from error
+        log.warning("Prefect does not answer (%s): using the configuration as it was", error)
+        return cast("bytes", _known[key])
+    if whole is not None:
+        _known[key] = whole
     return whole
+
+
+def _all_pieces() -> bytes | None:
+    text: object = Variable.get(CONFIGURATION_VARIABLE, default=None)
+    return unpack(text, _piece) if isinstance(text, str) else None
 
 
 def _piece(number: int) -> str | None:
@@ -170,21 +180,21 @@ def _node(wanted: Configuration, name: str) -> Node:
 def _loaded(model: type[B], name: str) -> B | None:
     """Load a block; None when there is no server to ask, or the server has no such block.
 
-    A server that went away since this process last asked is not waited for: what it said then
+    A server that fell silent since this process last asked is not waited for: what it said then
     still holds, or a backup would end where Prefect does.
     """
     if not has_api():
         return None
     key = (model, name)
-    if key in _known and not _is_reachable():
+    if key in _known and is_silent():
         log.info("Prefect is away: using the %s block %s as it was", model.__name__, name)
         return cast("B", _known[key])
     try:
-        block = model.load(slug(name))
+        block = ask(lambda: model.load(slug(name)), is_needed=key not in _known)
     except ValueError:
         log.info("Prefect has no %s block %s: using the environment", model.__name__, name)
         _known.pop(key, None)
-    except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
+    except (Silent, httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
         if key in _known:
             log.warning("Prefect does not answer (%s): using block %s as it was", error, name)
             return cast("B", _known[key])
@@ -193,20 +203,6 @@ def _loaded(model: type[B], name: str) -> B | None:
         _known[key] = block
         return cast("B", block)
     return None
-
-
-def _is_reachable() -> bool:
-    """Say whether anybody listens where Prefect's server should be.
-
-    Prefect's own client would try for a minute or two.
-    """
-    url = urlsplit(os.environ["PREFECT_API_URL"])
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        with socket.create_connection((url.hostname or "", port), REACH_S):
-            return True
-    except OSError:
-        return False
 
 
 def secret_of(name: str, what: str) -> str:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from blocks.policy.loss import Begun
 from blocks.policy.replication import Health, Memory, Transition
 from blocks.units import slug
+from tasks.asking import Silent, ask
 from tasks.journal import state_directory
 from tasks.open import has_api
 from tasks.steps import run_log
@@ -142,8 +143,9 @@ def _keep(memory: BaseModel, group: str, kind: str) -> None:
     if not has_api():
         return
     try:
-        Variable.set(_variable(group, kind), memory.model_dump_json(), overwrite=True)
-    except (httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
+        text = memory.model_dump_json()
+        ask(lambda: Variable.set(_variable(group, kind), text, overwrite=True))
+    except (Silent, httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
         run_log().warning("memory of %s not written to Prefect: %s", group, error)
 
 
@@ -161,8 +163,8 @@ def _from_variable(model: type[M], group: str, kind: str) -> M | None:
     if not has_api():
         return None
     try:
-        text: object = Variable.get(_variable(group, kind), default=None)
+        text: object = ask(lambda: Variable.get(_variable(group, kind), default=None))
         return model.model_validate_json(text) if isinstance(text, str) else None
-    except (httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
+    except (Silent, httpx.HTTPError, PrefectHTTPStatusError, ValueError, RuntimeError) as error:
         run_log().warning("memory of %s not read from Prefect: %s", group, error)
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from blocks.units import slug
+from tasks.asking import ask
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def artifact(key: str, markdown: str, description: str = "") -> None:
     if FlowRunContext.get() is None:
         return
     try:
-        create_markdown_artifact(markdown, key=key, description=description or None)
+        ask(lambda: create_markdown_artifact(markdown, key=key, description=description or None))
     except Exception as error:  # noqa: BLE001 - the catalogue is the truth, this is a report
         log.warning("artifact %s not written: %s", key, error)
 
@@ -35,7 +35,7 @@ def table(key: str, rows: list[dict[str, Any]], description: str = "") -> None:
     if FlowRunContext.get() is None:
         return
     try:
-        create_table_artifact(rows, key=key, description=description or None)
+        ask(lambda: create_table_artifact(rows, key=key, description=description or None))
     except Exception as error:  # noqa: BLE001 - as above
         log.warning("artifact %s not written: %s", key, error)
 
@@ -45,7 +45,8 @@ def progress(key: str, percent: float, description: str = "") -> None:
     if FlowRunContext.get() is None:
         return
     try:
-        create_progress_artifact(min(percent, 100.0), key=key, description=description or None)
+        told = description or None
+        ask(lambda: create_progress_artifact(min(percent, 100.0), key=key, description=told))
     except Exception as error:  # noqa: BLE001 - as above
         log.warning("artifact %s not written: %s", key, error)
 
@@ -54,28 +55,22 @@ def event(name: str, group: str, event_id: UUID | None = None, **payload: Any) -
     """Emit `flashvault.<name>` about a resource group, without waiting for the server.
 
     With an `event_id`, emitting it again is the same event: the server keeps one.
-
-    With the API away Prefect's call blocks for a quarter of a minute; nothing here may.
     """
     if FlowRunContext.get() is None:
         return
-    thread = threading.Thread(
-        target=_emit, args=(name, group, event_id, payload), daemon=True, name="event"
-    )
-    thread.start()
-    thread.join(2.0)
+    try:
+        ask(lambda: _emit(name, group, event_id, payload))
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("event %s not sent: %s", name, error)
 
 
 def _emit(name: str, group: str, event_id: UUID | None, payload: dict[str, Any]) -> None:
-    try:
-        emit_event(
-            event=f"flashvault.{name}",
-            resource={
-                "prefect.resource.id": f"flashvault.group.{slug(group)}",
-                "prefect.resource.name": group,
-            },
-            payload=payload,
-            id=event_id,
-        )
-    except Exception as error:  # noqa: BLE001 - as above
-        log.warning("event %s not sent: %s", name, error)
+    emit_event(
+        event=f"flashvault.{name}",
+        resource={
+            "prefect.resource.id": f"flashvault.group.{slug(group)}",
+            "prefect.resource.name": group,
+        },
+        payload=payload,
+        id=event_id,
+    )

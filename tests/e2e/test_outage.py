@@ -89,6 +89,43 @@ def test_a_backup_that_ends_while_the_server_is_away_is_committed_and_called_so_
     cluster.require_nothing_left()
 
 
+def test_a_backup_whose_server_freezes_commits_without_waiting_for_it(
+    cluster: Cluster, group: str, tmp_path: Path
+):
+    """Frozen, it takes every connection and answers none."""
+    cluster.fill(24)
+    host = cluster.hosts[0]
+    with host.worker():
+        before = cluster.points()[group]
+        run = cluster.back_up(group)
+        wait_until(host.begun, "the backup's claim")
+        cluster.server.process.send_signal(signal.SIGSTOP)
+        try:
+            frozen = time.monotonic()
+            (point,) = wait_until(lambda: set(cluster.points()[group]) - set(before), "the point")
+            wait_until((host.state / "ended" / f"{run}.json").exists, "the flow's end")
+            note(f"committed and through {time.monotonic() - frozen:.1f} s after the server froze")
+            # A command asked now is not kept waiting either.
+            began = time.monotonic()
+            host.flashvault("catalog", "claims", group)
+            note(f"a look at the claims meanwhile: {time.monotonic() - began:.1f} s")
+            # As above: that the process tries to tell its server is another matter.
+            for pid in engines(host):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not engines(host), "the engine's end")
+        finally:
+            cluster.server.process.send_signal(signal.SIGCONT)
+        cluster.server.wait_ready()
+        assert cluster.state(run)["type"] in {"RUNNING", "CRASHED"}
+        host.flashvault("reconcile")
+    state = cluster.state(run)
+    assert state["type"] == "COMPLETED"
+    assert "the restore point is there" in state["message"]
+    assert cluster.points()[group] == [*before, point]
+    cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
+
+
 def test_a_host_that_falls_silent_is_noticed_by_its_missing_heartbeat_and_cleared(
     cluster: Cluster, group: str, tmp_path: Path
 ):
