@@ -9,12 +9,13 @@ import typer
 
 from blocks.catalog.claims import clear_intent, read_intents
 from blocks.catalog.keyring import load_keyring
+from blocks.catalog.leftovers import remove_uncommitted
 from blocks.catalog.owner import is_alive
 from blocks.catalog.point import CONTROL_FOLDERS, RestorePoint
 from blocks.catalog.prune import hold, release, undelete
 from blocks.catalog.readme import put_readme
 from blocks.catalog.rebuild import RebuildReport, rebuild
-from blocks.errors import ConfigError, DamageFound, PointMissing
+from blocks.errors import ConfigError, DamageFound, PointMissing, StoreError
 from blocks.image.cipher import Cipher
 from blocks.image.keys import open_keyring
 from blocks.profile.document import load_configuration
@@ -139,7 +140,9 @@ def claims(
 ) -> None:
     """List the runs that hold something in the bucket, or end the claim of a dead one.
 
-    A run whose claim is ended while it lives loses its work: its commit is refused.
+    What the dead run had stored goes with its claim, open uploads included, unless it had
+    committed. A run whose claim is ended while it lives loses its work: its commit is refused.
+    After a killed `flashvault image put`, name its image and bucket: claims db --bucket s3://…
 
     Example: flashvault catalog claims RG1 --clear 01JD3V0Q9YB6T4 --force
     """
@@ -151,6 +154,8 @@ def claims(
             if not chosen:
                 raise PointMissing(f"{group} has no claim of run {clear}")
             had_committed = clear_intent(store, chosen[0], force=force)
+            if not had_committed:
+                _remove_stored(store, chosen[0].folder)
             answer = {"run": clear, "committed": had_committed}
             if as_json:
                 print_json({"ok": True, **answer})
@@ -175,6 +180,13 @@ def claims(
             out().print(f"{row['run']}  {row['process']}  {row['state']}")
         if not rows:
             err().print(f"nothing is claimed in {group}")
+
+
+def _remove_stored(store: Store, folder: str) -> None:
+    try:
+        remove_uncommitted(store, folder)
+    except StoreError as error:  # a role that may not delete: the run is void all the same
+        err().print(f"what it stored stays below {folder} for a prune: {error}", markup=False)
 
 
 @catalog.command("readme")
