@@ -6,6 +6,8 @@ there is no restore point); `claims` keeps a backup and a prune from ever racing
 Deleting: `prune`, from one `view`, by `marks`; `leftovers` of dead runs (`owner`). Losing and
 finding again: `rebuild`, `remap`, `labels`. Proof: `readings` and `drills` (documents `carried` on
 from run to run), `findings`, `signature`.
+Small things: `chain` (which objects a point needs), `document`, `keyring`, `readme` (the bucket's
+README.txt), `orders` (between workers of one group).
 
 May import: image, store, units, errors.
 """

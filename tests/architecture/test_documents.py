@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from deployments.cli.__main__ import VERBS
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PACKAGES = "blocks|tasks|flows|deployments|tests"
@@ -18,6 +20,9 @@ OTHERS = {
     "svc-cli.md": "names files of another project",
     "adr": "a decision is not edited when the code moves on",
 }
+WORDS = {"test", "now", "run", "Io"}
+"""What stands in backticks on a door plate and is no file."""
+
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -60,6 +65,40 @@ def test_architecture_names_a_file_of_every_room() -> None:
     rooms = {path.parent.name for path in ROOT.glob("blocks/*/__init__.py")}
     rooms |= {f"flows/{path.stem}" for path in ROOT.glob("flows/[a-z]*.py")} - {"flows/endings"}
     assert [room for room in sorted(rooms) if f"{room}" not in page] == []
+
+
+PLATES = sorted(
+    plate for name in PACKAGES.split("|") for plate in (ROOT / name).rglob("__init__.py")
+)
+
+
+@pytest.mark.parametrize("plate", PLATES, ids=lambda plate: str(plate.parent.relative_to(ROOT)))
+def test_every_file_is_named_on_the_page_or_its_rooms_door_plate(plate: Path) -> None:
+    page = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    said = ast.get_docstring(ast.parse(plate.read_text(encoding="utf-8"))) or ""
+    if plate.parent.name == "cli":
+        said += "".join(f"`{module}`" for module in VERBS.values())  # the plate points there
+    lost = [
+        file.name
+        for file in sorted(plate.parent.glob("*.py"))
+        if file.name not in {"__init__.py", "__main__.py", "block.py"}
+        and f"`{file.stem}`" not in said
+        and str(file.relative_to(ROOT)) not in page
+    ]
+    assert lost == [], f"say in {plate.relative_to(ROOT)} what is in them"
+
+
+@pytest.mark.parametrize("plate", PLATES, ids=lambda plate: str(plate.parent.relative_to(ROOT)))
+def test_every_name_on_a_door_plate_is_still_there(plate: Path) -> None:
+    said = ast.get_docstring(ast.parse(plate.read_text(encoding="utf-8"))) or ""
+    names = set(re.findall(r"`(\w+)`", said)) - WORDS
+    homes = (plate.parent, ROOT, ROOT / "blocks", ROOT / "deployments")
+    lost = [
+        name
+        for name in sorted(names)
+        if not any((home / name).is_dir() or (home / f"{name}.py").exists() for home in homes)
+    ]
+    assert lost == []
 
 
 def test_settings_names_every_variable_of_ours() -> None:

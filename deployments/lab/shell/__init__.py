@@ -1,7 +1,9 @@
 """The simulated machines' shell: enough of bash for what people type at an array and at AIX.
 
-Start at `run`: it walks the tree that `grammar` makes of a line. `words` turns words into fields,
-`arithmetic` computes, `builtins` are the commands that change the shell itself. Nothing of the real
+Start at `run`: it walks the `tree` that `grammar` makes of a line (`reading` reads its words).
+`words` turns words into fields, `braces` before that; `arithmetic` computes, `conditions` judge,
+`builtins` are the commands that change the shell itself, `scope` what it remembers, `streams` what
+a program gets. Nothing of the real
 machine is ever run from here: every program is a Python function over an `Io`.
 """
 
