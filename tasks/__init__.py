@@ -18,6 +18,7 @@ How all groups stand: `overview`, `dashboard`, `history_chart`.
 
 What every step leans on: `steps` (Prefect task, or plain function), `retries`, `results`; `run` (id
 and stop event), `journal` and `undo` (what must be unmade), `reconcile` (after a death); `open` and
-`owner` (machines and buckets); `progress` and `counters`; `reports` and `notify`.
+`owner` (machines and buckets); `asking` (Prefect, with a deadline); `progress` and `counters`;
+`reports` and `notify`.
 Retries, timeouts, tags and progress are declared in this package only. May import: blocks.
 """
