@@ -27,11 +27,11 @@ from blocks.image.digest import Algorithm, Digester
 from blocks.image.extents import Digests, Geometry
 from blocks.image.layout import FRAME_HEADER_BYTES, FrameHeader, FrameKind, unpack_frame_header
 from blocks.image.map import Page, PageDraft
-from blocks.image.restore import FrameReader, Piece, is_raw_key
 from blocks.image.segments import Buffers, Segment, segment_bytes_of
 from blocks.store.base import PART_MIN_BYTES, Store
 from blocks.units import MIB
-from tasks.live_frames import FrameWindows, Run, dead_shares, live_runs
+from tasks.live_frames import FrameWindows, PlainRuns, Run, dead_shares, live_runs
+from tasks.segment_writing import SegmentWriter
 from tasks.transfer import Pins, Progress, Uploader, load_page
 
 log = logging.getLogger(__name__)
@@ -151,20 +151,14 @@ class _Compaction:
         self._segment_bytes = settings.segment_bytes or segment_bytes_of(image.extent_bytes)
         assert self._segment_bytes % (settings.frame_extents * image.extent_bytes) == 0
         self._segment_extents = self._segment_bytes // image.extent_bytes
-        self._segment_count = -(-image.size_bytes // self._segment_bytes)
         self._pins = Pins(store, objects)
         frame_bytes = settings.frame_extents * image.extent_bytes
         self._buffers = Buffers(settings.uploads + 2, settings.part_bytes + frame_bytes)
         self._codec = Codec(level=settings.level)
         self._can_copy: bool | None = None
         self._algorithm: Algorithm = "blake3"
-        self._segment: Segment | None = None
-        self._segment_index = -1
-        self._zeros: tuple[int, int] | None = None
-        self._last: tuple[str, int, memoryview] | None = None
         self._keys: set[str] = set()
-        self._own: list[str] = []
-        self._zero_bytes = self._live_bytes = self._stored_bytes = 0
+        self._zero_bytes = self._live_bytes = 0
         self._copied = self._moved = self._encoded = 0
 
     def run(self) -> Compacted:
@@ -178,7 +172,7 @@ class _Compaction:
             if settings.dead_share and share <= settings.dead_share
         )
         with (
-            FrameWindows(self._pins) as self._frames,
+            FrameWindows(self._pins) as frames,
             Uploader(
                 self._store,
                 folder=f"{self._folder}{self._name}",
@@ -188,8 +182,20 @@ class _Compaction:
                 can_resume=False,
             ) as self._uploader,
         ):
+            self._frames = frames
+            self._plains = PlainRuns(self._pins, frames, self._geometry, self._image.uid)
+            self._writer = SegmentWriter(
+                f"{self._folder}{self._name}",
+                self._geometry,
+                segment_bytes=self._segment_bytes,
+                part_bytes=settings.part_bytes,
+                buffers=self._buffers,
+                uploader=self._uploader,
+                document=self._document,
+                stop=self._stop,
+            )
             pages = [self._compact_page(ref, kept) for ref in self._image.pages]
-            self._end_segment()
+            self._writer.finish()
             own = self._uploader.finish()
             refs = tuple(
                 PageRef(object=page.result(), first_extent=first, extent_count=count)
@@ -203,13 +209,13 @@ class _Compaction:
                 "read_bytes": 0,
                 "zero_bytes": self._zero_bytes,
                 "changed_bytes": self._live_bytes,
-                "stored_bytes": self._stored_bytes + page_bytes,
-                "image_keys": tuple(self._own),
+                "stored_bytes": self._copied + self._writer.stored_bytes + page_bytes,
+                "image_keys": tuple(self._writer.keys),
             }
         )
         return Compacted(
             image=image,
-            objects=tuple(known[key] for key in sorted(self._keys | set(self._own))),
+            objects=tuple(known[key] for key in sorted(self._keys | set(self._writer.keys))),
             is_full=not kept,
             copied_bytes=self._copied,
             moved_bytes=self._moved,
@@ -246,12 +252,28 @@ class _Compaction:
             self._take(group, page, page_first, draft)
             for run in group:
                 self._progress.add(geometry.plain_bytes(run.first, run.count))
-        self._flush_zeros_of(page_first + page.extent_count)
+        if page_first + page.extent_count == geometry.extent_count:
+            self._writer.flush_zeros()  # others may go on in the next page
         done = replace(draft.finish(), node=page.node)
         self._keys.update(done.objects)
         plain = done.pack()
         key = f"{self._folder}{self._name}.{Digester().of(plain).hex()[:32]}.map"
         return self._uploader.put_page(key, plain), page_first, page.extent_count
+
+    def _document(self, index: int) -> Mapping[str, object]:
+        return {
+            "volume": self._image.uid,
+            "name": self._name,
+            "folder": self._folder,
+            "size_bytes": self._geometry.size_bytes,
+            "extent_bytes": self._geometry.extent_bytes,
+            "segment_bytes": self._segment_bytes,
+            "kind": "full",
+            "digest": self._algorithm,
+            "codec": f"zstd-{self._settings.level}",
+            "labels": dict(self._settings.labels),
+            "segment": index,
+        }
 
     def _stretches(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
         """Group frames that lie behind each other where they are, and are whole."""
@@ -281,13 +303,13 @@ class _Compaction:
         if first.is_zero:
             self._zero_bytes += plain
             draft.zero(first.first - page_first, np.ones(first.count, dtype=np.bool_))
-            self._add_zeros(first.first, first.count)
+            self._writer.add_zeros(first.first, first.count)
             return
         self._live_bytes += plain
-        self._flush_zeros()
+        self._writer.flush_zeros()
         rest = group
         while rest and self._is_copied(rest):
-            segment = self._at(rest[0].first)
+            segment = self._writer.at(rest[0].first)
             if 0 < segment.unsent_bytes < self._settings.part_min_bytes:
                 self._move(rest[0], page, page_first, draft)
                 rest = rest[1:]
@@ -308,7 +330,7 @@ class _Compaction:
     ) -> bool:
         """Let the store copy frames that lie together; False if it cannot."""
         if segment.unsent_bytes:
-            self._put(segment, is_last=False)
+            self._writer.cut(segment)
         key, start, length = group[0].key, group[0].offset, _length(group)
         pieces = -(-length // COPY_PART_BYTES)
         edges = [start + length * step // pieces for step in range(pieces + 1)]
@@ -346,7 +368,6 @@ class _Compaction:
         for run, offset in zip(group, offsets, strict=True):
             draft.store(run.first - page_first, run.count, segment.key, offset, run.length)
         self._copied += length
-        self._stored_bytes += length
         return True
 
     def _move(self, run: Run, page: Page, page_first: int, draft: PageDraft) -> None:
@@ -362,14 +383,14 @@ class _Compaction:
             raise CorruptData(f"{run.key}: the frame at {run.offset} is not the one the map names")
         self._moved += run.length
         digests = _digests(page, page_first, run)
-        self._place(header, bytes(data[FRAME_HEADER_BYTES:]), digests, page_first, draft)
+        self._writer.place(header, bytes(data[FRAME_HEADER_BYTES:]), digests, page_first, draft)
 
     def _encode(self, run: Run, page: Page, page_first: int, draft: PageDraft) -> None:
         """Store what is left of a frame, or of bare bytes, as frames of its own."""
         digester = Digester(self._algorithm)
-        plain = self._plain(run, page, page_first, digester)
-        extent_bytes = self._geometry.extent_bytes
         expected = _digests(page, page_first, run)
+        plain = self._plains.read(run, expected, digester)
+        extent_bytes = self._geometry.extent_bytes
         for low in range(0, run.count, self._settings.frame_extents):
             count = min(self._settings.frame_extents, run.count - low)
             piece = plain[low * extent_bytes : (low + count) * extent_bytes]
@@ -377,138 +398,8 @@ class _Compaction:
             digests = expected[low : low + count]
             root = digester.of(digests.tobytes())
             header = FrameHeader(FrameKind.ZSTD, run.first + low, count, len(frame), root)
-            self._place(header, frame, digests, page_first, draft)
+            self._writer.place(header, frame, digests, page_first, draft)
         self._encoded += len(plain)
-
-    def _plain(self, run: Run, page: Page, page_first: int, digester: Digester) -> memoryview:
-        """Return the bytes of a run, proven by the map; what is wrong is read twice."""
-        reader = FrameReader(self._geometry, digester, volume=self._image.uid)
-        piece = Piece(run.offset, run.length, run.frame_first, run.frame_count, ())
-        expected = _digests(page, page_first, run)
-        at = (run.first - run.frame_first) * self._geometry.extent_bytes
-        end = at + self._geometry.plain_bytes(run.first, run.count)
-        for is_again in (False, True):
-            try:
-                plain = self._frame(reader, run, piece, is_again=is_again)[at:end]
-            except CorruptData:
-                if is_again:
-                    raise
-                continue
-            if np.array_equal(reader.digests(plain), expected):
-                return plain
-            self._last = None
-        raise CorruptData(f"{run.key}: extents from {run.first} on are not those stored")
-
-    def _frame(self, reader: FrameReader, run: Run, piece: Piece, *, is_again: bool) -> memoryview:
-        if self._last is not None and self._last[:2] == (run.key, run.offset):
-            return self._last[2]
-        data = (
-            memoryview(self._pins.read(run.key, run.offset, run.length))
-            if is_again
-            else self._frames.read(run)
-        )
-        raw = is_raw_key(run.key)
-        plain = data if raw else memoryview(reader.decode_frame(run.key, piece, data))
-        self._last = (run.key, run.offset, plain)
-        return plain
-
-    # --- placing ---------------------------------------------------------------------------------
-
-    def _place(
-        self,
-        header: FrameHeader,
-        payload: bytes,
-        digests: Digests,
-        page_first: int,
-        draft: PageDraft,
-    ) -> None:
-        self._flush_zeros()
-        first, count = header.first_extent, header.extent_count
-        segment = self._at(first)
-        plain = self._geometry.plain_bytes(first, count)
-        offset = segment.place(header, payload, digests.tobytes(), plain)
-        length = FRAME_HEADER_BYTES + header.payload_bytes
-        draft.store(first - page_first, count, segment.key, offset, length)
-        if segment.is_part_full:
-            self._put(segment, is_last=False)
-
-    def _add_zeros(self, first: int, count: int) -> None:
-        if self._zeros is not None:
-            start, length = self._zeros
-            same = start // self._segment_extents == first // self._segment_extents
-            if start + length == first and same:
-                self._zeros = (start, length + count)
-                return
-            self._flush_zeros()
-        self._zeros = (first, count)
-
-    def _flush_zeros_of(self, page_end: int) -> None:
-        """Write zeros at the end of the volume; others may go on in the next page."""
-        if page_end == self._geometry.extent_count:
-            self._flush_zeros()
-
-    def _flush_zeros(self) -> None:
-        if self._zeros is None:
-            return
-        (first, count), self._zeros = self._zeros, None
-        segment = self._at(first)
-        segment.place_zeros(first, count, self._geometry.plain_bytes(first, count), write=True)
-        if segment.is_part_full:
-            self._put(segment, is_last=False)
-
-    def _at(self, first: int) -> Segment:
-        """Return the segment an extent belongs to, ready to be written; end the one before."""
-        index = first // self._segment_extents
-        if self._segment is None or index != self._segment_index:
-            self._end_segment()
-            ordinal = f".{index:04d}" if self._segment_count > 1 else ""
-            self._segment = Segment(
-                f"{self._folder}{self._name}{ordinal}.img.zst",
-                document=self._document(index),
-                part_bytes=self._settings.part_bytes,
-                stored=Digester(),
-            )
-            self._segment_index = index
-        if self._segment.needs_buffer:
-            self._segment.lend(self._part_buffer())
-        return self._segment
-
-    def _document(self, index: int) -> Mapping[str, object]:
-        return {
-            "volume": self._image.uid,
-            "name": self._name,
-            "folder": self._folder,
-            "size_bytes": self._geometry.size_bytes,
-            "extent_bytes": self._geometry.extent_bytes,
-            "segment_bytes": self._segment_bytes,
-            "kind": "full",
-            "digest": self._algorithm,
-            "codec": f"zstd-{self._settings.level}",
-            "labels": dict(self._settings.labels),
-            "segment": index,
-        }
-
-    def _end_segment(self) -> None:
-        if self._segment is None:
-            return
-        segment, self._segment = self._segment, None
-        if segment.needs_buffer:
-            segment.lend(self._part_buffer())
-        self._own.append(segment.key)
-        self._put(segment, is_last=True)
-
-    def _put(self, segment: Segment, *, is_last: bool) -> None:
-        part = segment.finish() if is_last else segment.cut()
-        self._stored_bytes += len(part.data)
-        self._uploader.put(part)
-
-    def _part_buffer(self) -> bytearray:
-        while True:
-            if self._stop.is_set():
-                raise Stopped("stopped as asked")
-            buffer = self._buffers.take(0.5)
-            if buffer is not None:
-                return buffer
 
 
 def _length(group: Sequence[Run]) -> int:

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from blocks.errors import CorruptData, StoreUnavailable
 from blocks.store.base import Store
-from blocks.store.trials import error_code
+from blocks.store.s3_errors import error_code
 
 FOLDER = "probe/settings/"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from blocks.errors import StoreUnavailable, WrongKey
-from blocks.store.trials import error_code
+from blocks.store.s3_errors import error_code
 
 _REFUSED = {
     "AccessDeniedException",

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from blocks.errors import StoreError, StoreUnavailable
-from blocks.store.trials import error_code
+from blocks.store.s3_errors import error_code
 
 MODE = "GOVERNANCE"
 WORKERS = 16

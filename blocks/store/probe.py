@@ -20,8 +20,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from blocks.errors import AccessDenied, BucketMissing, CorruptData, Refused, StoreUnavailable
 from blocks.store.base import Store
+from blocks.store.bench import Bench, Finding, Trial, Verdict
 from blocks.store.encryption import Encryption, Mode
-from blocks.store.trials import TRIALS, Bench, Finding, Trial, Verdict, error_code
+from blocks.store.s3_errors import error_code
+from blocks.store.trials import TRIALS
 
 log = logging.getLogger(__name__)
 

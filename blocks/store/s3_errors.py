@@ -96,3 +96,15 @@ def error_for(code: str, status: int, message: str) -> StoreError:
     if status == 404 or status < 400:
         return StoreUnavailable(message)
     return StoreError(message)
+
+
+def error_code(error: Exception) -> str:
+    """Return the store's code of a refusal; empty if the error is not an answer of the store.
+
+    boto3 and IBM's fork of it have exceptions of the same shape and of different classes.
+    """
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return ""
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+    return str(response.get("Error", {}).get("Code") or status)

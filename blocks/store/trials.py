@@ -1,121 +1,22 @@
 """What the capability probe tries on a store: one function per claim, with real bytes.
 
-Each trial says what the store *does*. Accepting a header and ignoring it is the worst answer,
-because nothing fails until the day it matters (`rclone serve s3` does so with conditional writes,
-encryption and locks). Sources: the S3 API reference; docs/reference/faults.md.
+Here: objects, their parts, lists and conditions. What protects them is in `protection_trials`.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
+from blocks.store import protection_trials
 from blocks.store.base import PART_MIN_BYTES
-from blocks.store.encryption import Call, Encryption, Mode, extra_args, unmet
-
-LOCK_S = 90
-"""How long the probe locks an object where the bucket has Object Lock: its only lasting trace."""
-
-
-class Verdict(StrEnum):
-    """What a store did with one request."""
-
-    WORKS = "works"
-    IGNORED = "ignored"
-    REFUSED = "refused"
-    BROKEN = "broken"
-    UNTRIED = "untried"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The outcome of one trial; `detail` says what was seen, for people."""
-
-    name: str
-    verdict: Verdict
-    detail: str = ""
-
-
-@dataclass
-class Bench:
-    """A client, a bucket and a folder of the probe's own, cleared afterwards."""
-
-    client: Any
-    bucket: str
-    folder: str
-    url: str
-    encryption: Encryption = field(default_factory=Encryption)
-    keys: list[str] = field(default_factory=list)
-
-    def key(self, name: str) -> str:
-        """Return a key of the folder, and remember to delete it."""
-        self.keys.append(self.folder + name)
-        return self.keys[-1]
-
-    def at(self, key: str) -> dict[str, str]:
-        """Return the arguments that name an object."""
-        return {"Bucket": self.bucket, "Key": key}
-
-    def put(self, key: str, data: bytes, **more: Any) -> Mapping[str, Any]:
-        """Put an object as it would be put in a backup."""
-        arguments = {**extra_args(self.encryption, Call.PUT_OBJECT), **more}
-        answer: Mapping[str, Any] = self.client.put_object(**self.at(key), Body=data, **arguments)
-        return answer
-
-    def get(self, key: str, **more: Any) -> bytes:
-        """Get an object's bytes."""
-        arguments = {**extra_args(self.encryption, Call.GET_OBJECT), **more}
-        answer = self.client.get_object(**self.at(key), **arguments)
-        return bytes(answer["Body"].read())
-
-    def begin(self, key: str) -> str:
-        """Begin a multipart upload."""
-        arguments = extra_args(self.encryption, Call.CREATE_MULTIPART_UPLOAD)
-        return str(self.client.create_multipart_upload(**self.at(key), **arguments)["UploadId"])
-
-    def part(self, key: str, upload_id: str, number: int, data: bytes) -> dict[str, Any]:
-        """Store a part; return what completing needs."""
-        answer = self.client.upload_part(
-            **self.at(key),
-            UploadId=upload_id,
-            PartNumber=number,
-            Body=data,
-            **extra_args(self.encryption, Call.UPLOAD_PART),
-        )
-        return {"PartNumber": number, "ETag": answer["ETag"]}
-
-    def complete(
-        self, key: str, upload_id: str, parts: Sequence[dict[str, Any]], **more: Any
-    ) -> None:
-        """Complete a multipart upload."""
-        arguments = {**extra_args(self.encryption, Call.COMPLETE_MULTIPART_UPLOAD), **more}
-        listed = {"Parts": list(parts)}
-        self.client.complete_multipart_upload(
-            **self.at(key), UploadId=upload_id, MultipartUpload=listed, **arguments
-        )
-
-
-Trial = Callable[[Bench], tuple[Verdict, str]]
-
-
-def error_code(error: Exception) -> str:
-    """Return the store's code of a refusal; empty if the error is not an answer of the store.
-
-    boto3 and IBM's fork of it have exceptions of the same shape and of different classes.
-    """
-    response = getattr(error, "response", None)
-    if not isinstance(response, dict):
-        return ""
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
-    return str(response.get("Error", {}).get("Code") or status)
+from blocks.store.bench import Bench, Trial, Verdict, must_refuse
+from blocks.store.encryption import Call, extra_args
+from blocks.store.s3_errors import error_code
 
 
 def single(bench: Bench) -> tuple[Verdict, str]:
@@ -171,7 +72,7 @@ def pinned_read(bench: Bench) -> tuple[Verdict, str]:
         return Verdict.BROKEN, "two contents have one ETag"
     if bench.get(key, IfMatch=latter) != b"two":
         return Verdict.BROKEN, "gave other bytes under the right ETag"
-    return _must_refuse(lambda: bench.get(key, IfMatch=former), "412", "PreconditionFailed")
+    return must_refuse(lambda: bench.get(key, IfMatch=former), "412", "PreconditionFailed")
 
 
 def multipart(bench: Bench) -> tuple[Verdict, str]:
@@ -311,7 +212,7 @@ def put_if_absent(bench: Bench) -> tuple[Verdict, str]:
     """PUT with If-None-Match: a second writer must be refused."""
     key = bench.key("once")
     bench.put(key, b"first", IfNoneMatch="*")
-    verdict = _must_refuse(
+    verdict = must_refuse(
         lambda: bench.put(key, b"second", IfNoneMatch="*"),
         *("412", "PreconditionFailed", "ConditionalRequestConflict"),
     )
@@ -326,7 +227,7 @@ def complete_if_absent(bench: Bench) -> tuple[Verdict, str]:
     bench.put(key, b"first")
     upload_id = bench.begin(key)
     parts = [bench.part(key, upload_id, 1, b"second")]
-    verdict = _must_refuse(
+    verdict = must_refuse(
         lambda: bench.complete(key, upload_id, parts, IfNoneMatch="*"),
         *("412", "PreconditionFailed", "ConditionalRequestConflict"),
     )
@@ -341,125 +242,9 @@ def checksum(bench: Bench) -> tuple[Verdict, str]:
     bench.put(key, data, ChecksumCRC32=_crc(data))
     if bench.get(key) != data:
         return Verdict.BROKEN, "with a checksum, the bytes read back otherwise"
-    return _must_refuse(
+    return must_refuse(
         lambda: bench.put(key, data, ChecksumCRC32=_crc(data + b"x")),
         *("BadDigest", "InvalidRequest", "InvalidDigest", "XAmzContentChecksumMismatch"),
-    )
-
-
-def encryption(bench: Bench) -> tuple[Verdict, str]:
-    """Ask for the encryption the profile wants, and look whether the store says it did it."""
-    if bench.encryption.mode in (Mode.DISABLE, Mode.CLIENT):
-        return Verdict.UNTRIED, "nothing is asked of the store"
-    key = bench.key("encrypted")
-    fault = unmet(bench.encryption, bench.put(key, b"secret"))
-    if fault:
-        return Verdict.IGNORED, fault
-    head = bench.client.head_object(
-        **bench.at(key), **extra_args(bench.encryption, Call.HEAD_OBJECT)
-    )
-    fault = unmet(bench.encryption, head)
-    return (Verdict.IGNORED, f"HEAD: {fault}") if fault else (Verdict.WORKS, "")
-
-
-def sse_aes(bench: Bench) -> tuple[Verdict, str]:
-    """Ask for encryption with the store's own keys."""
-    answer = bench.client.put_object(
-        **bench.at(bench.key("sse-aes")), Body=b"secret", ServerSideEncryption="AES256"
-    )
-    found = answer.get("ServerSideEncryption")
-    return (Verdict.WORKS, "") if found == "AES256" else (Verdict.IGNORED, f"answered {found!r}")
-
-
-def sse_kms(bench: Bench) -> tuple[Verdict, str]:
-    """Ask for encryption with the default key of the store's key service."""
-    answer = bench.client.put_object(
-        **bench.at(bench.key("sse-kms")), Body=b"secret", ServerSideEncryption="aws:kms"
-    )
-    found = answer.get("ServerSideEncryption")
-    return (Verdict.WORKS, "") if found == "aws:kms" else (Verdict.IGNORED, f"answered {found!r}")
-
-
-def sse_customer(bench: Bench) -> tuple[Verdict, str]:
-    """Put with a customer key, whole and in parts: without it nothing may be given."""
-    mine, other = os.urandom(32), os.urandom(32)
-    place = bench.at(bench.key("sse-c"))
-    bench.client.put_object(**place, Body=b"secret", **_customer(mine))
-    if fault := _given_without(bench, place, mine, other):
-        return fault
-    place = bench.at(bench.key("sse-c-parts"))
-    upload = bench.client.create_multipart_upload(**place, **_customer(mine))["UploadId"]
-    part = {"UploadId": upload, "PartNumber": 1, "Body": b"secret"}
-    etag = bench.client.upload_part(**place, **part, **_customer(mine))["ETag"]
-    bench.client.complete_multipart_upload(
-        **place,
-        UploadId=upload,
-        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
-    )
-    if fault := _given_without(bench, place, mine, other):
-        return fault
-    return Verdict.WORKS, ""
-
-
-def _given_without(
-    bench: Bench, place: dict[str, Any], mine: bytes, other: bytes
-) -> tuple[Verdict, str] | None:
-    given = bench.client.get_object(**place, **_customer(mine))["Body"].read()
-    if given != b"secret":
-        return Verdict.BROKEN, "reads back otherwise with the key"
-    for arguments, what in (({}, "without the key"), (_customer(other), "with another key")):
-        try:
-            bench.client.get_object(**place, **arguments)["Body"].read()
-        except Exception as error:
-            if not error_code(error):
-                raise
-        else:
-            return Verdict.IGNORED, f"the object is given {what}"
-    return None
-
-
-def versioning(bench: Bench) -> tuple[Verdict, str]:
-    """See whether the bucket keeps versions, and whether it really does."""
-    status = bench.client.get_bucket_versioning(Bucket=bench.bucket).get("Status", "Off")
-    key = bench.key("versions")
-    first = bench.put(key, b"one").get("VersionId")
-    bench.put(key, b"two")
-    if status != "Enabled":
-        return Verdict.UNTRIED, f"the bucket's versioning is {status.lower()}"
-    if not first or bench.get(key, VersionId=first) != b"one":
-        return Verdict.IGNORED, "an overwritten version is not kept"
-    return Verdict.WORKS, ""
-
-
-def object_lock(bench: Bench) -> tuple[Verdict, str]:
-    """Lock an object for a short time: its version must not be deleted.
-
-    Without Object Lock on the bucket, the lock's headers must be refused, not dropped.
-    """
-    key = bench.key("locked")
-    data = b"locked"
-    until = datetime.now(UTC) + timedelta(seconds=LOCK_S)
-    # Amazon and IBM want an MD5 with every locked PUT.
-    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-    try:
-        answer = bench.put(
-            key,
-            data,
-            ContentMD5=md5,
-            ObjectLockMode="GOVERNANCE",
-            ObjectLockRetainUntilDate=until,
-        )
-    except Exception as error:
-        code = error_code(error)
-        if not code:
-            raise
-        return Verdict.REFUSED, f"{code}: the bucket has no Object Lock, or the store knows none"
-    version = answer.get("VersionId")
-    if not version:
-        return Verdict.IGNORED, "a lock is accepted on an object without versions"
-    return _must_refuse(
-        lambda: bench.client.delete_object(**bench.at(key), VersionId=version),
-        *("AccessDenied", "403", "InvalidRequest", "ObjectLocked", "Forbidden"),
     )
 
 
@@ -479,27 +264,14 @@ TRIALS: Mapping[str, Trial] = {
     "put if absent": put_if_absent,
     "complete if absent": complete_if_absent,
     "checksum": checksum,
-    "encryption": encryption,
-    "SSE AES256": sse_aes,
-    "SSE-KMS": sse_kms,
-    "SSE-C": sse_customer,
-    "versioning": versioning,
-    "object lock": object_lock,
+    "encryption": protection_trials.encryption,
+    "SSE AES256": protection_trials.sse_aes,
+    "SSE-KMS": protection_trials.sse_kms,
+    "SSE-C": protection_trials.sse_customer,
+    "versioning": protection_trials.versioning,
+    "object lock": protection_trials.object_lock,
 }
 """Every trial by its name in reports, in the order they are made."""
-
-
-def _must_refuse(act: Callable[[], object], *codes: str) -> tuple[Verdict, str]:
-    try:
-        act()
-    except Exception as error:
-        code = error_code(error)
-        if not code:
-            raise
-        if code in codes:
-            return Verdict.WORKS, ""
-        return Verdict.REFUSED, f"answered {code}"
-    return Verdict.IGNORED, "accepted, and nothing came of it"
 
 
 def _listing(bench: Bench, prefix: str, **more: Any) -> list[dict[str, Any]]:
@@ -516,7 +288,3 @@ def _listing(bench: Bench, prefix: str, **more: Any) -> list[dict[str, Any]]:
 
 def _crc(data: bytes) -> str:
     return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-
-
-def _customer(key: bytes) -> dict[str, Any]:
-    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from blocks.errors import ConfigError
+from blocks.store.bench import Verdict
 from blocks.store.clients import open_store, s3_client
 from blocks.store.encryption import Encryption, Mode, check_transport, parse_customer_key
 from blocks.store.fingerprint import (
@@ -19,7 +20,6 @@ from blocks.store.fingerprint import (
     take_fingerprint,
 )
 from blocks.store.probe import Report, markdown, notes, probe, require, save_report
-from blocks.store.trials import Verdict
 from deployments.cli.buckets import BucketUrl, settings_of
 from deployments.cli.output import out, print_json, reported_errors
 

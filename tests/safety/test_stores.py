@@ -11,12 +11,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from blocks.errors import Refused
+from blocks.store.bench import Verdict
 from blocks.store.clients import BucketSettings, open_store, s3_client
 from blocks.store.encryption import Encryption, Mode
 from blocks.store.fingerprint import compare, take_fingerprint
 from blocks.store.lock import lock_objects
 from blocks.store.probe import latest_report, probe, require, save_report
-from blocks.store.trials import Verdict
 from deployments.lab import s3
 from deployments.lab.keys import Keys
 from deployments.lab.processes import Register

@@ -11,10 +11,11 @@ import pytest
 
 from blocks.errors import AccessDenied, BucketMissing, CorruptData, Refused, StoreUnavailable
 from blocks.store import probe as probing
+from blocks.store.bench import Verdict
 from blocks.store.encryption import Encryption, Mode
 from blocks.store.memory import MemoryStore
 from blocks.store.probe import Report, latest_report, markdown, notes, probe, require, save_report
-from blocks.store.trials import TRIALS, Verdict
+from blocks.store.trials import TRIALS
 
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 KEY = bytes(range(32))
