@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from mirror_names import COPY_S, GROUP, PAIRS
 
 from blocks.errors import (
     HostError,
@@ -37,9 +38,6 @@ from tasks import (
     takeover,
 )
 
-GROUP = "sample_remote_cg"
-PAIRS = [("Node1_1", "Node2_1"), ("Node1_2", "Node2_2")]
-COPY_S = 1.0
 MIB = 1024 * 1024
 
 

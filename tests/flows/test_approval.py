@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from named_points import point_of, volume_named
 
-from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
+from blocks.catalog.point import PointId
 from blocks.errors import Refused
 from blocks.host.base import Disk
 from blocks.policy.recovery import Candidate, plan_restore
@@ -17,36 +18,8 @@ UID = "6005076400810000000000000000000A"
 
 @pytest.fixture
 def plan():
-    volume = VolumeImage(
-        name="Node1_1",
-        uid=UID,
-        size_bytes=4 << 20,
-        disk="hdisk18",
-        extent_bytes=65536,
-        map_digest="00" * 32,
-        pages=(),
-        read_bytes=4 << 20,
-        zero_bytes=1 << 20,
-        changed_bytes=0,
-        stored_bytes=0,
-        image_keys=(),
-    )
-    point = RestorePoint(
-        id=PointId("01M8C905ZE8QBAD94M0M8DP0TE"),
-        group="RG1",
-        cluster="c",
-        storage_system="s",
-        consistency_group="g",
-        kind=Kind.FULL,
-        taken_at=NOON,
-        committed_at=NOON,
-        reading_host="h",
-        maps_digest="00" * 32,
-        codec="zstd",
-        volumes=(volume,),
-        objects=(),
-        tool_version="1",
-    )
+    volume = volume_named("hdisk18", UID, 4 << 20, name="Node1_1", zero_bytes=1 << 20)
+    point = point_of([volume], id=PointId("01M8C905ZE8QBAD94M0M8DP0TE"))
     disk = Disk("hdisk30", "/dev/hdisk30", 8 << 20, uid="6005076400810000000000000000000B")
     return plan_restore(point, {UID: Candidate(disk, is_blank=False)}, force=True)
 

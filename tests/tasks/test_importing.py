@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
+from named_points import point_of, volume_named
 
-from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
 from blocks.errors import HostError
 from blocks.host.base import Disk
 from blocks.policy.recovery import Candidate, plan_restore
@@ -15,40 +15,10 @@ NOON = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def volume(disk, uid):
-    return VolumeImage(
-        name=disk,
-        uid=uid,
-        size_bytes=SIZE,
-        disk=disk,
-        volume_group="VG1",
-        major_number=40,
-        extent_bytes=1 << 18,
-        map_digest="0" * 64,
-        pages=(),
-        read_bytes=0,
-        zero_bytes=0,
-        changed_bytes=0,
-        stored_bytes=0,
-        image_keys=(),
-    )
+    return volume_named(disk, uid, SIZE, volume_group="VG1", major_number=40)
 
 
-POINT = RestorePoint(
-    id=PointId("01ARZ3NDEKTSV4RRFFQ69G5FAV"),
-    group="RG1",
-    cluster="c",
-    storage_system="s",
-    consistency_group="g",
-    kind=Kind.FULL,
-    taken_at=NOON,
-    committed_at=NOON,
-    reading_host="h",
-    volumes=(volume("hdisk18", "A" * 32), volume("hdisk19", "B" * 32)),
-    objects=(),
-    maps_digest="0" * 64,
-    codec="zstd-1",
-    tool_version="0",
-)
+POINT = point_of([volume("hdisk18", "A" * 32), volume("hdisk19", "B" * 32)])
 
 
 def disk(name, uid, vg=""):

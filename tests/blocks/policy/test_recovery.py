@@ -1,8 +1,8 @@
 from datetime import UTC, datetime
 
 import pytest
+from named_points import point_of, volume_named
 
-from blocks.catalog.point import Kind, PointId, RestorePoint, VolumeImage
 from blocks.errors import ConfigError, TargetInUse, TargetNotEmpty, TargetTooSmall
 from blocks.host.base import Disk
 from blocks.policy.recovery import Candidate, chosen_volumes, plan_restore
@@ -13,38 +13,11 @@ ONE, TWO = "A" * 32, "B" * 32
 
 
 def volume(disk, name, uid):
-    return VolumeImage(
-        name=name,
-        uid=uid,
-        size_bytes=SIZE,
-        disk=disk,
-        extent_bytes=1 << 18,
-        map_digest="0" * 64,
-        pages=(),
-        read_bytes=SIZE,
-        zero_bytes=SIZE // 4,
-        changed_bytes=SIZE,
-        stored_bytes=5,
-        image_keys=(),
-    )
+    read = {"read_bytes": SIZE, "zero_bytes": SIZE // 4, "changed_bytes": SIZE, "stored_bytes": 5}
+    return volume_named(disk, uid, SIZE, name=name, **read)
 
 
-POINT = RestorePoint(
-    id=PointId("01ARZ3NDEKTSV4RRFFQ69G5FAV"),
-    group="RG1",
-    cluster="c",
-    storage_system="storage1",
-    consistency_group="g",
-    kind=Kind.FULL,
-    taken_at=NOON,
-    committed_at=NOON,
-    reading_host="backuphost",
-    volumes=(volume("hdisk18", "Node1_1", ONE), volume("hdisk19", "Node1_2", TWO)),
-    objects=(),
-    maps_digest="0" * 64,
-    codec="zstd-1",
-    tool_version="0",
-)
+POINT = point_of([volume("hdisk18", "Node1_1", ONE), volume("hdisk19", "Node1_2", TWO)])
 
 
 def disk(name="hdisk23", *, size=SIZE, uid="C" * 32, active=False, vg=""):

@@ -7,108 +7,10 @@ scripts of administrators (loops in the array's own shell). Only their commands 
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-import paramiko
 import pytest
-
-from deployments.lab.daemon import array_shell
-from deployments.lab.keys import Keys
-from deployments.lab.sshd import Door, Limits, SshServer
-
-
-@dataclass
-class Answer:
-    out: str
-    err: str
-    status: int
-
-
-@dataclass
-class Client:
-    """A connection to one of the lab's arrays."""
-
-    ssh: paramiko.SSHClient
-
-    def __call__(self, line: str) -> Answer:
-        _, out, err = self.ssh.exec_command(line, timeout=60)
-        told, said = out.read().decode(), err.read().decode()
-        return Answer(told, said, out.channel.recv_exit_status())
-
-
-Check = Callable[[Answer], None]
-
-
-def table(delimiter: str, *wanted: str, least: int = 0) -> Check:
-    """A header with these columns, and rows of as many fields."""
-
-    def check(answer: Answer) -> None:
-        assert (answer.err, answer.status) == ("", 0)
-        lines = [line.split(delimiter) for line in answer.out.splitlines()]
-        assert set(wanted) <= set(lines[0]), set(wanted) - set(lines[0])
-        assert all(len(line) == len(lines[0]) for line in lines)
-        assert len(lines) > least
-
-    return check
-
-
-def rows(delimiter: str, fields: int, count: int) -> Check:
-    """Rows without a header."""
-
-    def check(answer: Answer) -> None:
-        assert (answer.err, answer.status) == ("", 0)
-        lines = answer.out.splitlines()
-        assert len(lines) == count
-        assert all(len(line.split(delimiter)) >= fields for line in lines)
-
-    return check
-
-
-def pairs(delimiter: str, **wanted: str) -> Check:
-    """Attributes, one a line."""
-
-    def check(answer: Answer) -> None:
-        assert (answer.err, answer.status) == ("", 0)
-        found = dict(line.split(delimiter, 1) for line in answer.out.splitlines() if line)
-        for name, pattern in wanted.items():
-            assert re.fullmatch(pattern, found[name]), (name, found[name])
-
-    return check
-
-
-def made(answer: Answer) -> None:
-    """`[id], successfully created`, as all clients look for it."""
-    assert (answer.err, answer.status) == ("", 0)
-    assert re.search(r"\[([0-9]+)\],? successfully created", answer.out)
-
-
-def silent(answer: Answer) -> None:
-    """Done, and nothing is said."""
-    assert answer == Answer("", "", 0)
-
-
-def refused(code: str, status: int = 1) -> Check:
-    """The code on stderr, nothing on stdout."""
-
-    def check(answer: Answer) -> None:
-        assert answer.err.startswith(code), answer.err
-        assert (answer.out, answer.status) == ("", status)
-
-    return check
-
-
-def says(pattern: str, status: int = 0) -> Check:
-    def check(answer: Answer) -> None:
-        assert re.search(pattern, answer.out, re.MULTILINE), answer
-        assert answer.status == status
-
-    return check
-
+from answers import Check, made, pairs, refused, rows, says, silent, table
 
 SEQUENCES: dict[str, list[tuple[str, Check]]] = {
     "a volume driver sets itself up": [
@@ -365,26 +267,6 @@ SEQUENCES: dict[str, list[tuple[str, Check]]] = {
 }
 
 
-@pytest.fixture
-def server(bench, tmp_path) -> Iterator[SshServer]:
-    keys = Keys(tmp_path / "keys")
-    door = Door("admin", [keys.public("id")], "pass word")
-    made_here = SshServer("storage1", keys.private("host"), door, array_shell(bench.near), Limits())
-    made_here.start()
-    yield made_here
-    made_here.stop()
-
-
-@pytest.fixture
-def client(server, tmp_path) -> Iterator[Client]:
-    ssh = paramiko.SSHClient()
-    ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())  # as most of these clients do
-    key = str(Keys(tmp_path / "keys").key_file("id"))
-    ssh.connect("127.0.0.1", server.port, "admin", key_filename=key, allow_agent=False)
-    yield Client(ssh)
-    ssh.close()
-
-
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_a_public_clients_commands_are_answered_as_it_expects(client, name: str) -> None:
     for line, check in SEQUENCES[name]:
@@ -410,91 +292,6 @@ def test_the_cli_describes_itself_as_a_library_builds_its_methods_from(client) -
     for executable, name in found:
         assert name is not None
         assert name.startswith(("ls", "cat", "show", "svq", "help")) == (executable == "svcinfo")
-
-
-@pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no OpenSSH client")
-def test_the_openssh_client_gets_streams_and_status(server, tmp_path) -> None:
-    key = str(Keys(tmp_path / "keys").key_file("id"))
-    options = ["StrictHostKeyChecking=no", f"UserKnownHostsFile={tmp_path}/known", "BatchMode=yes"]
-    words = ["ssh", "-n", "-p", str(server.port), "-i", key, "-F", "none"]
-    words += [word for option in options for word in ("-o", option)]
-    for line, check in [
-        ("svcinfo lsvdisk -nohdr -delim : | cut -d: -f2 | head -1", says(r"\ANode1_1\n\Z")),
-        ("lsfcmap -delim :", table(":", "source_vdisk_name", "status", least=2)),
-        ("lshostvdiskmap | grep -w node1", says(r"^0 +node1 .* io_grp0 ")),
-        ("svctask mkfcmap -source Node1_1 -target Node1_6 -copyrate 100", made),
-        ("svctask rmfcmap nope", refused("CMMVC5754E")),
-        ("lsvdisk nope 2>/dev/null; echo $?", says(r"\A1\n\Z")),
-    ]:
-        done = subprocess.run(
-            [*words, "-q", "admin@127.0.0.1", line],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        check(Answer(done.stdout, done.stderr, done.returncode))
-    words.remove("-n")
-    for option, typed, shown, status in [
-        ("-T", "lsvdisk -nohdr 0 | head -2\nexit 3\n", "0\nNode1_1\n", 3),
-        ("-tt", "echo typed\nexit\n", "IBM_storage1:admin>echo typed\r\ntyped\r\n", 0),
-    ]:
-        done = subprocess.run(
-            [*words, "-q", option, "admin@127.0.0.1"],
-            input=typed.encode(),
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert (done.stderr, done.returncode) == (b"", status)
-        assert shown in done.stdout.decode()
-
-
-SCRIPT = b"""names=
-for name in $(lsvdisk -nohdr -delim : | cut -d: -f2 | head -2)
-do
-  names="$names $name"
-done
-echo "got$names"
-lsvdisk nope
-exit 7
-echo never
-"""
-
-
-def test_a_script_piped_in_is_answered_without_prompts(client) -> None:
-    """`ssh -T array < script`: a command may take several lines."""
-    channel = client.ssh.get_transport().open_session()
-    channel.invoke_shell()
-    channel.sendall(SCRIPT)
-    channel.shutdown_write()
-    assert channel.makefile("rb").read() == b"got Node1_1 Node1_2\n"
-    assert channel.makefile_stderr("rb").read().startswith(b"CMMVC5754E")
-    assert channel.recv_exit_status() == 7
-
-
-def test_a_terminal_echoes_corrects_and_prompts(client) -> None:
-    """What a person types, or an expect script: the terminal is the server's business."""
-    channel = client.ssh.invoke_shell()
-    prompt = "IBM_storage1:admin>"
-    for typed, shown in [
-        (b"", prompt),
-        (b"lsvx\x7fdisk -nohdr \x1b[A| wc -l\r", "lsvx\b \bdisk -nohdr | wc -l\r\n6\r\n" + prompt),
-        (b"lsvdisk nope\r\n", "lsvdisk nope\r\nCMMVC5754E"),
-        (b"for i in 1 2\r", "for i in 1 2\r\n> "),
-        (b"do echo n$i; done\r", "done\r\nn1\r\nn2\r\n" + prompt),
-        (b"if half\x03echo on\r", "if half^C\r\n" + prompt + "echo on\r\non\r\n" + prompt),
-        (b"x=5\recho $x\r", "echo $x\r\n5\r\n" + prompt),
-    ]:
-        channel.sendall(typed)
-        said = ""
-        while shown not in said:
-            channel.settimeout(10)
-            said += channel.recv(4096).decode()
-        while not said.endswith((prompt, "> ")):
-            said += channel.recv(4096).decode()
-    channel.sendall(b"\x04")
-    assert channel.recv_exit_status() == 0
 
 
 def test_an_action_is_in_the_audit_log_without_its_secret(client) -> None:
