@@ -165,7 +165,8 @@ def _remote(wanted: Configuration, profile: BackupProfile) -> Found:
     poll = ask_both(wanted, profile)
     if poll.lacking == set(profile.storage_names):
         both = " nor ".join(profile.storage_names)
-        message = f"neither {both} has a remote-copy group {profile.replicated_resources}"
+        why = "; ".join(dict.fromkeys(poll.problems.values()))  # two arrays, mostly one answer
+        message = f"neither {both} has a remote-copy group {profile.replicated_resources}: {why}"
         hint = f"See whether the name is right. To make it: flashvault map {profile.name} --remote"
         return "wrong", message, hint
     found = examine(wanted, profile, poll)
