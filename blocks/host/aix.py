@@ -11,7 +11,6 @@ import logging
 import re
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 from blocks.errors import DiskMissing, HostError, TargetInUse
@@ -33,7 +32,8 @@ GROUP_TIMEOUT_S = 600.0
 SECTOR_BYTES = 512
 # Freezing these would stop the machine or the tool itself.
 NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/tmp", "/home", "/opt"})  # noqa: S108
-_SIZE_SESSIONS = 4
+_ASKED_AT_ONCE = 200
+"""Disks whose size one command asks for: a session for each would take minutes with thousands."""
 _LV_ROW = re.compile(r"^(\S+)\s+(\S+)\s+\d+\s+\d+\s+\d+\s+(\S+)\s+(\S.*?)\s*$")
 
 
@@ -59,8 +59,8 @@ class AixHost:
     def disks(self) -> list[Disk]:
         """List the disks by `lspv -u`, with their sizes (exact to 1 MiB)."""
         volumes = self._physical_volumes()
-        with ThreadPoolExecutor(_SIZE_SESSIONS) as pool:
-            return list(pool.map(self._as_disk, volumes))
+        sizes = self._sizes([volume.name for volume in volumes])
+        return [self._as_disk(volume, sizes.get(volume.name, 0)) for volume in volumes]
 
     def open_read(self, disk: Disk) -> Reader:
         """Open a raw disk for reading."""
@@ -189,11 +189,11 @@ class AixHost:
             raise HostError(f"lspv -u on {self._name} printed no disk: '{_said(done)[:120]}'")
         return volumes
 
-    def _as_disk(self, volume: PhysicalVolume) -> Disk:
+    def _as_disk(self, volume: PhysicalVolume, size_bytes: int) -> Disk:
         return Disk(
             name=volume.name,
             path=f"/dev/r{volume.name}",
-            size_bytes=self._size_bytes(volume.name),
+            size_bytes=size_bytes,
             uid=self._uid(volume),
             pvid=volume.pvid,
             volume_group=volume.volume_group,
@@ -207,18 +207,36 @@ class AixHost:
         done = self._run(words)
         return uid_from_udid(done.stdout) if done.status == 0 else ""
 
-    def _size_bytes(self, disk: str) -> int:
-        """Ask for a disk's size; 0 when it cannot be told, which no volume's size equals."""
-        for words in (
-            ["/usr/sbin/bootinfo", "-s", disk],
-            ["/usr/bin/getconf", "DISK_SIZE", f"/dev/{disk}"],
-        ):
-            done = self._run(words)
-            told = done.stdout.strip()
-            if done.status == 0 and re.fullmatch(r"[0-9]{1,12}", told) and int(told) > 0:
-                return int(told) * MIB
-        log.warning("disk=%s host=%s does not tell its size", disk, self._name)
-        return 0
+    def _sizes(self, names: Sequence[str]) -> dict[str, int]:
+        """Ask for the disks' sizes in bytes; those that do not tell are left out."""
+        sizes: dict[str, int] = {}
+        for words in (["/usr/sbin/bootinfo", "-s", ""], ["/usr/bin/getconf", "DISK_SIZE", "/dev/"]):
+            left = [name for name in names if name not in sizes]
+            for first in range(0, len(left), _ASKED_AT_ONCE):
+                sizes |= self._told(words, left[first : first + _ASKED_AT_ONCE])
+        for name in names:
+            if name not in sizes:
+                log.warning("disk=%s host=%s does not tell its size", name, self._name)
+        return sizes
+
+    def _told(self, words: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+        """Run a command that prints a size in MiB for each disk, in one session.
+
+        The last word of the command is what the disk's name follows.
+        """
+        asked = f"{' '.join(words)}$disk"
+        listed = " ".join(shlex.quote(name) for name in names)
+        done = self._runner.run(
+            f"LANG=C; export LANG; for disk in {listed};"
+            f" do echo $disk $({asked} 2>/dev/null); done",
+            timeout_s=DISCOVER_TIMEOUT_S,
+        )
+        rows = [line.split() for line in done.stdout.splitlines()]
+        return {
+            row[0]: int(row[1]) * MIB
+            for row in rows
+            if len(row) == 2 and re.fullmatch(r"[0-9]{1,12}", row[1]) and int(row[1]) > 0
+        }
 
     def _own_names(self) -> list[str]:
         names = []

@@ -16,6 +16,7 @@ hdisk7 00f6f5d0aabbccdd VG1 active {SVC}03IBMfcp 1f6ab0dd-1d3c-4bd5-4c05-0b35e5d
 hdisk8 00f6f5d0aabbccdd None {SVC.replace("5F6", "5F7")}03IBMfcp
 hdisk9 none None
 """
+BOOTINFO = "hdisk0 10240\nhdisk7 10240\nhdisk8 10240\nhdisk9\n"
 LSVG_L = """\
 VG1:
 LV NAME             TYPE       LPs     PPs     PVs  LV STATE      MOUNT POINT
@@ -30,9 +31,10 @@ rawlv               jfs2       40      40      1    open/syncd    N/A
 @pytest.fixture
 def host(runner):
     runner.say("/usr/sbin/lspv -u", LSPV)
-    runner.say("bootinfo -s", "10240\n")
-    runner.say("bootinfo -s hdisk9", status=1)
-    runner.say("getconf DISK_SIZE /dev/hdisk9", "512\n")
+    runner.say("do echo $disk $(/usr/sbin/bootinfo -s $disk ", BOOTINFO)
+    runner.say(
+        "for disk in hdisk9; do echo $disk $(/usr/bin/getconf DISK_SIZE /dev/$disk ", "hdisk9 512\n"
+    )
     runner.say("lsattr -El hdisk9 -a unique_id", f"{SVC.replace('5F6', '5F8')}03IBMfcp\n")
     return AixHost("node1", runner)
 
@@ -40,6 +42,14 @@ def host(runner):
 def disk(**changes):
     known = {"name": "hdisk8", "path": "/dev/rhdisk8", "size_bytes": 10 << 30}
     return Disk(**{**known, "uid": UID.replace("5F6", "5F7"), **changes})
+
+
+def test_a_thousand_disks_are_asked_for_their_size_in_a_few_sessions(runner):
+    names = [f"hdisk{number}" for number in range(1000)]
+    runner.say("lspv -u", "".join(f"{name} none None {SVC}03IBMfcp\n" for name in names))
+    runner.say("bootinfo", "".join(f"{name} 16\n" for name in names))
+    assert {disk.size_bytes for disk in AixHost("node1", runner).disks()} == {16 * MIB}
+    assert len(runner.ran("bootinfo")) == 5
 
 
 def test_disks_are_known_by_uid_size_and_volume_group(host):
