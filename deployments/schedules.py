@@ -21,7 +21,7 @@ CAPTURE_POOL = "flashvault-capture"
 POOLS = {
     POOL: "Backups, verification, retention and drills.",
     RESTORE_POOL: "Restores and alarms: their own pool, so that no backlog of backups delays them.",
-    CAPTURE_POOL: "Single volumes of large groups. Apart from backups, which wait for them.",
+    CAPTURE_POOL: "Single volumes of large groups. Apart from the runs that wait for them.",
 }
 ANYWHERE = "default"
 """The work queue of what has no SITE: Prefect's own name for it."""
@@ -191,7 +191,7 @@ def _cloud(profile: BackupProfile) -> list[Wanted]:
         pool=RESTORE_POOL,
     )
     if profile.capture_workers > 1:
-        found.append(_capture(profile))
+        found += [_capture(profile), _restore_part(profile)]
     return [*found, restore]
 
 
@@ -201,6 +201,17 @@ def _capture(profile: BackupProfile) -> Wanted:
         "flows.capture.capture_part",
         f"Captures single volumes of {profile.name}; started by its backups, never by hand.",
         tags=_tags(profile, "capture"),
+        pool=CAPTURE_POOL,
+        limit=None,
+    )
+
+
+def _restore_part(profile: BackupProfile) -> Wanted:
+    return Wanted(
+        f"{profile.name}-restore-part",
+        "flows.restore_part.restore_part",
+        f"Restores single volumes of {profile.name}; started by its restores, never by hand.",
+        tags=_tags(profile, "restore-part"),
         pool=CAPTURE_POOL,
         limit=None,
     )

@@ -83,7 +83,7 @@ def _backup(profile: str, mode: Mode, force: bool, grace_percent: float | None) 
             decision = claim(run, wanted, asked, decision)
             snapshot = take_snapshot(run, wanted, asked, seen)
             if wants_crew(asked, seen):
-                others = PrefectColleagues(run)
+                others = PrefectColleagues(run, f"capture-part/{profile}-capture")
                 captured = capture_with_crew(run, wanted, asked, decision, seen, snapshot, others)
             else:
                 outcomes = [

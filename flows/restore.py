@@ -18,12 +18,14 @@ from blocks.policy.recovery import RestorePlan
 from blocks.units import counted
 from flows.approval import approve, plan_markdown
 from flows.endings import Ending, ended
+from tasks.colleagues import PrefectColleagues
 from tasks.importing import import_restored
 from tasks.inside import faults_of, look_inside
 from tasks.limits import places
 from tasks.plan import Asked, plan
 from tasks.protection import reading_cipher
 from tasks.restore import restore_disk
+from tasks.restore_crew import restore_with_crew, wants_restore_crew
 from tasks.restored import plan_document, report_restore, restored_document, restored_markdown
 from tasks.results import results_of
 from tasks.run import run_of
@@ -56,6 +58,7 @@ def restore(  # noqa: PLR0913 - the form a person fills in
     allow_bad: bool = False,
     fsck: bool = False,
     mount: bool = False,
+    workers: int = 1,
 ) -> Any:
     """Write volumes of a restore point onto disks, and prove that they are there.
 
@@ -78,6 +81,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         allow_bad: write what is whole and list what is not.
         fsck: check the restored file systems afterwards, read-only.
         mount: mount them read-only afterwards, look at the root directory, and unmount them.
+        workers: how many workers write disks at once, where the profile has CAPTURE_WORKERS
+            (`tasks.restore_crew`); what other workers cannot do is done here.
     """
     began = datetime.now(UTC)
     asked = Asked(group, to, point, at, bucket, node, host, force)
@@ -88,20 +93,34 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         if dry_run:
             return ended(planned(plan_made))
         approve(plan_made, approved)
-        outcomes = [
-            restore_disk.submit(
+        if wants_restore_crew(workers, asked, plan_made, source):
+            disks = restore_with_crew(
                 run,
+                asked,
                 plan_made,
-                placement,
                 source,
-                writers[placement.volume.uid],
-                allow_bad,
-                verify,
-                cipher,
+                writers,
+                allow_bad=allow_bad,
+                read_back=verify,
+                cipher=cipher,
+                colleagues=PrefectColleagues(run, f"restore-part/{group}-restore-part"),
+                workers=workers,
             )
-            for placement in plan_made.placements
-        ]
-        disks = results_of(run, outcomes)
+        else:
+            outcomes = [
+                restore_disk.submit(
+                    run,
+                    plan_made,
+                    placement,
+                    source,
+                    writers[placement.volume.uid],
+                    allow_bad,
+                    verify,
+                    cipher,
+                )
+                for placement in plan_made.placements
+            ]
+            disks = results_of(run, outcomes)
         imported = import_restored(run, asked, plan_made, disks, importing)
         looks = look_inside(run, plan_made, writers, disks, imported, fsck=fsck, mount=mount)
     document = restored_document(plan_made, disks, imported, looks, began)

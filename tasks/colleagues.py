@@ -1,4 +1,4 @@
-"""Start captures of single volumes as Prefect runs on other workers, and ask how they stand."""
+"""Start work on single volumes as Prefect runs on other workers, and ask how it stands."""
 
 from __future__ import annotations
 
@@ -18,20 +18,28 @@ log = logging.getLogger(__name__)
 
 
 class PrefectColleagues:
-    """The workers of the pool `flashvault-capture`, by the deployment of the group."""
+    """The workers of the pool `flashvault-capture`, by a deployment of the group."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, deployment: str) -> None:
+        """Prepare to ask.
+
+        Args:
+            run: whose work it is.
+            deployment: `capture-part/RG1-capture` or `restore-part/RG1-restore-part`.
+        """
         self._run = run
+        self._deployment = deployment
 
     def start(self, uid: str, take: int) -> str:
-        """Ask for a run of the group's `capture` deployment; asked again, it is the same run."""
+        """Ask for a run of the deployment; asked again for the same take, it is the same run."""
         run = self._run
         asked: Any = run_deployment
+        kind = self._deployment.rpartition("/")[2].removeprefix(f"{run.group}-")
         started = asked(
-            f"capture-part/{run.group}-capture",
+            self._deployment,
             parameters={"group": run.group, "run_id": run.id, "uid": uid, "take": take},
             timeout=0,
-            tags=["flashvault", f"group:{run.group}", "capture"],
+            tags=["flashvault", f"group:{run.group}", kind],
             idempotency_key=f"{run.id}.{uid}.{take}",
         )
         return str(started.id)

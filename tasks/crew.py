@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from blocks.errors import FlashvaultError
 from blocks.store.base import Store
+from tasks.retries import is_transient
 from tasks.run import Run
 from tasks.steps import SIDE_BY_SIDE, Outcome, run_log
 
@@ -30,6 +31,9 @@ START_S = 120.0
 
 BEAT_LOST_S = 100.0
 """Without a sign of life for so long a worker is silent: five of `tasks.beats.BEAT_S`."""
+
+BLIND_S = 1800.0
+"""A store that shows nothing of the others for so long ends the run."""
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -80,6 +84,7 @@ class Crew(ABC, Generic[Item, Done]):
     here: dict[Future[Done], Item] = field(default_factory=dict)
     done: dict[str, Done] = field(default_factory=dict)
     has_colleagues: bool = True
+    looked_at: float = 0.0
 
     @abstractmethod
     def uid_of(self, item: Item) -> str:
@@ -100,6 +105,7 @@ class Crew(ABC, Generic[Item, Done]):
     def work(self, items: Sequence[Item]) -> dict[str, Done]:
         """Return every volume by its UID, or raise the first error of one done here."""
         self.waiting.extend((item, 1) for item in items)
+        self.looked_at = self.clock()
         lanes = min(SIDE_BY_SIDE, ceil(len(items) / self.size))
         with ThreadPoolExecutor(lanes, thread_name_prefix="wait") as pool:
             try:
@@ -160,9 +166,17 @@ class Crew(ABC, Generic[Item, Done]):
             keys = {found.key for found in self.store.list(self.folder)}
         except FlashvaultError as error:  # says nothing about them
             run_log().warning("no look at the other workers: %s", error)
+            if self.clock() - self.looked_at > BLIND_S:
+                raise
             return
+        self.looked_at = self.clock()
         for share in list(self.shares):
-            self.look_at(share, keys)
+            try:
+                self.look_at(share, keys)
+            except FlashvaultError as error:
+                if not is_transient(error):
+                    raise
+                run_log().warning("no look at the share %s: %s", share.uid, error)
 
     def hear(self, share: Share[Item], keys: set[str], prefix: str) -> float:
         """Return for how long, in seconds, nothing has been heard of a share.

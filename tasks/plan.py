@@ -16,7 +16,7 @@ from blocks.store.base import Store
 from tasks.open import configuration, store
 from tasks.run import Run
 from tasks.steps import CONTROL_S, run_log, step
-from tasks.targets import Places, candidates
+from tasks.targets import Places, candidates, refuse_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def plan(run: Run, asked: Asked) -> tuple[RestorePlan, Store, dict[str, Host]]:
         sources=[volume.uid for volume in found.volumes],
         force=asked.force,
     )
+    refuse_written(source, planned)
     for note in planned.notes:
         run_log().info("%s", note)
     return planned, source, {uid: machine for uid, (machine, _) in looked.items()}

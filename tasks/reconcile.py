@@ -23,6 +23,7 @@ from prefect.states import Completed, Crashed
 from blocks.catalog.claims import clear_intent, read_fate, read_intents
 from blocks.catalog.leftovers import remove_uncommitted
 from blocks.catalog.point import image_folder
+from blocks.catalog.writers import close_gone, open_writers, sweep
 from blocks.errors import FlashvaultError, GroupBusy
 from blocks.profile.model import Configuration, Method
 from tasks.journal import dead_journals
@@ -111,6 +112,24 @@ def _clear_claims(wanted: Configuration, group: str, bucket_name: str) -> int:
     return count
 
 
+@step(name="close-dead-writers")
+def close_dead_writers() -> int:
+    """Say of workers of a restore whose process, on this machine, is gone, that they write no more.
+
+    Whoever owns the restore, or wants the disk next, waits for it (`blocks.catalog.writers`).
+    """
+    wanted = configuration()
+    names = {profile.bucket_name for profile in wanted.profiles if profile.method == Method.CLOUD}
+    count = 0
+    for name in sorted(names):
+        bucket = store(wanted, name)
+        for writer in close_gone(bucket, open_writers(bucket)):
+            run_log().warning("closed: %s", writer)
+            count += 1
+        sweep(bucket, datetime.now(UTC))
+    return count
+
+
 @step(name="set-states-right")
 def set_states_right(cleared: list[Cleared]) -> int:
     """Tell Prefect how runs really ended: of the dead, and of those it could not be told about."""
@@ -179,10 +198,17 @@ def _give_up_pending() -> int:
     return count
 
 
-def reconciled_document(cleared: list[Cleared], claims: int, states: int) -> dict[str, Any]:
+def reconciled_document(
+    cleared: list[Cleared], claims: int, writers: int, states: int
+) -> dict[str, Any]:
     """Return what a reconcile did."""
     rows: list[dict[str, Any]] = [
         json.loads(json.dumps({name: getattr(dead, name) for name in Cleared.__slots__}))
         for dead in cleared
     ]
-    return {"dead_runs": rows, "claims_cleared": claims, "states_set": states}
+    return {
+        "dead_runs": rows,
+        "claims_cleared": claims,
+        "writers_closed": writers,
+        "states_set": states,
+    }

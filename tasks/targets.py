@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blocks.catalog.point import RestorePoint, VolumeImage
-from blocks.errors import ConfigError, DiskMissing, HostError
+from blocks.catalog.writers import Holder, holders
+from blocks.errors import ConfigError, DiskMissing, HostError, TargetInUse
 from blocks.host.base import Disk, Host
 from blocks.host.blank import looks_blank
 from blocks.host.linux import LinuxHost
-from blocks.policy.recovery import Candidate, volume_of
+from blocks.policy.recovery import Candidate, RestorePlan, volume_of
 from blocks.profile.model import Configuration
 from blocks.ssh import LocalRunner
+from blocks.store.base import Store
 from tasks.open import host
 from tasks.owner import find_owner
 
@@ -173,3 +175,25 @@ def _look(places: Places, name: str, volume: VolumeImage) -> tuple[Host, Candida
         return machine, Candidate(disk, is_blank=looks_blank(reader))
     finally:
         reader.close()
+
+
+def refuse_written(source: Store, plan: RestorePlan) -> None:
+    """Refuse disks that an earlier restore may still write (`blocks.catalog.writers`).
+
+    Raises:
+        TargetInUse: a process of it is not known to be gone.
+    """
+    targets = {placement.disk.uid for placement in plan.placements if placement.disk.uid}
+    if targets:
+        for holder in holders(source, targets):
+            raise still_written(holder)
+
+
+def still_written(holder: Holder) -> TargetInUse:
+    """Return the error about a disk that somebody may still write."""
+    return TargetInUse(
+        f"{holder.target} may still be written by {holder}",
+        hint=f"Let it end, or run `flashvault reconcile` on {holder.process.host}. If that machine"
+        f" is off for good: `flashvault catalog claims {holder.group} --clear {holder.run_id}"
+        " --force`.",
+    )

@@ -7,6 +7,7 @@ from tasks.drill import IMPORTED, SCRATCH, release_imported, remove_scratch
 from tasks.inside import LOOKING, leave_looking
 from tasks.limits import PLACED, free_place
 from tasks.publish import CLAIMED, withdraw
+from tasks.restore_crew import RESTORING, withdraw_restore
 from tasks.run import Undo
 from tasks.snapshot import FROZEN, PREPARED, thaw, unprepare
 from tasks.target_location import STAGED, remove_staged
@@ -15,6 +16,7 @@ UNDO: dict[str, Undo] = {
     PLACED: free_place,
     CLAIMED: withdraw,
     ORDERED: withdraw_order,
+    RESTORING: withdraw_restore,
     PREPARED: unprepare,
     FROZEN: thaw,
     STAGED: remove_staged,

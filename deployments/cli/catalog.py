@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from blocks.catalog.claims import clear_intent, read_intents
+from blocks.catalog.claims import Intent, clear_intent, read_intents
 from blocks.catalog.keyring import load_keyring
 from blocks.catalog.leftovers import remove_uncommitted
-from blocks.catalog.owner import is_alive
+from blocks.catalog.owner import Owner, is_alive
 from blocks.catalog.point import CONTROL_FOLDERS, RestorePoint
 from blocks.catalog.prune import hold, release, undelete
 from blocks.catalog.readme import put_readme
 from blocks.catalog.rebuild import RebuildReport, rebuild
-from blocks.errors import ConfigError, DamageFound, PointMissing, StoreError
+from blocks.catalog.writers import (
+    Closed,
+    RestoreOrder,
+    Writer,
+    close,
+    end_restore_order,
+    is_gone,
+    open_writers,
+    read_orders,
+)
+from blocks.errors import ConfigError, DamageFound, GroupBusy, PointMissing, StoreError
 from blocks.image.cipher import Cipher
 from blocks.image.keys import open_keyring
 from blocks.profile.document import load_configuration
@@ -144,41 +155,47 @@ def claims(
     committed. A run whose claim is ended while it lives loses its work: its commit is refused.
     After a killed `flashvault image put`, name its image and bucket: claims db --bucket s3://…
 
+    A worker that writes a disk for a restore is listed too. Use --force on that only if its machine
+    is off for certain: nothing keeps one that lives from writing.
+
     Example: flashvault catalog claims RG1 --clear 01JD3V0Q9YB6T4 --force
     """
     with reported_errors(as_json=as_json):
         store = _store(group, bucket)
         intents = read_intents(store, group)
+        writers, orders = open_writers(store, group), read_orders(store, group)
         if clear:
-            chosen = [intent for intent in intents if intent.run_id == clear]
-            if not chosen:
+            if clear in {intent.run_id for intent in intents}:
+                answer, said = _end_claim(store, intents, clear, force=force)
+            elif clear in {each.run_id for each in writers} | {each.run_id for each in orders}:
+                answer, said = _end_restore(store, writers, orders, clear, force=force)
+            else:
                 raise PointMissing(f"{group} has no claim of run {clear}")
-            had_committed = clear_intent(store, chosen[0], force=force)
-            if not had_committed:
-                _remove_stored(store, chosen[0].folder)
-            answer = {"run": clear, "committed": had_committed}
             if as_json:
                 print_json({"ok": True, **answer})
             else:
-                word = "had committed: its restore point stays" if had_committed else "is void"
-                out().print(f"run {clear} {word}")
+                out().print(said)
             return
-        states = {True: "alive", False: "dead", None: "on another machine"}
         rows = [
-            {
-                "run": intent.run_id,
-                "process": str(intent.owner),
-                "state": states[is_alive(intent.owner)],
-                "references": len(intent.references),
-            }
+            _claim_row(intent.run_id, intent.owner) | {"references": len(intent.references)}
             for intent in intents
         ]
+        written = [
+            _claim_row(order.run_id, order.owner)
+            | {"writes": [target.target for target in order.targets]}
+            for order in orders
+        ]
+        written += [
+            _claim_row(writer.run_id, writer.worker) | {"writes": [writer.target]}
+            for writer in writers
+        ]
         if as_json:
-            print_json({"ok": True, "claims": rows})
+            print_json({"ok": True, "claims": rows, "restores": written})
             return
-        for row in rows:
-            out().print(f"{row['run']}  {row['process']}  {row['state']}")
-        if not rows:
+        for row in [*rows, *written]:
+            onto = f"  writes {', '.join(row['writes'])}" if "writes" in row else ""
+            out().print(f"{row['run']}  {row['process']}  {row['state']}{onto}")
+        if not rows and not written:
             err().print(f"nothing is claimed in {group}")
 
 
@@ -187,6 +204,56 @@ def _remove_stored(store: Store, folder: str) -> None:
         remove_uncommitted(store, folder)
     except StoreError as error:  # a role that may not delete: the run is void all the same
         err().print(f"what it stored stays below {folder} for a prune: {error}", markup=False)
+
+
+def _claim_row(run: str, owner: Owner) -> dict[str, Any]:
+    states = {True: "alive", False: "dead", None: "on another machine"}
+    return {"run": run, "process": str(owner), "state": states[is_alive(owner)]}
+
+
+def _end_claim(
+    store: Store, intents: Sequence[Intent], run: str, *, force: bool
+) -> tuple[dict[str, Any], str]:
+    """End the claim of a backup; return what was done, and in words."""
+    (intent,) = (each for each in intents if each.run_id == run)
+    had_committed = clear_intent(store, intent, force=force)
+    if not had_committed:
+        _remove_stored(store, intent.folder)
+    word = "had committed: its restore point stays" if had_committed else "is void"
+    return {"run": run, "committed": had_committed}, f"run {run} {word}"
+
+
+def _end_restore(
+    store: Store,
+    writers: Sequence[Writer],
+    orders: Sequence[RestoreOrder],
+    run: str,
+    *,
+    force: bool,
+) -> tuple[dict[str, Any], str]:
+    """End a restore by several workers; return what was done, and in words.
+
+    Raises:
+        GroupBusy: a process of it may live, and `force` is not given.
+    """
+    own = [writer for writer in writers if writer.run_id == run]
+    processes = [(writer.worker, writer.machine) for writer in own]
+    processes += [(order.owner, order.machine) for order in orders if order.run_id == run]
+    for process, machine in processes:
+        if not force and not is_gone(process, machine):
+            raise GroupBusy(
+                f"restore {run} may be alive: {process}",
+                hint="Run `flashvault reconcile` on that machine, or use --force if it is off.",
+            )
+    for order in orders:
+        if order.run_id == run:
+            own = list(end_restore_order(store, order.group, run))
+    own = [writer for writer in own if force or is_gone(writer.worker, writer.machine)]
+    for writer in own:
+        close(store, writer, Closed(error="declared dead by an operator"))
+    targets = [writer.target for writer in own]
+    named = f": {', '.join(targets)} can be written by another" if targets else ""
+    return {"run": run, "closed": targets}, f"restore {run} is over{named}"
 
 
 @catalog.command("readme")

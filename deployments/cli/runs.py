@@ -108,6 +108,15 @@ def restore(
     ] = False,
     fsck: Fsck = False,
     mount: Mount = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=16,
+            help="Workers that write disks at once; the profile needs CAPTURE_WORKERS.",
+        ),
+    ] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -141,6 +150,7 @@ def restore(
             "allow_bad": allow_bad,
             "fsck": fsck,
             "mount": mount,
+            "workers": workers,
         }
         quiet = quiet or as_json
         if dry_run or not yes:

@@ -15,8 +15,12 @@ from topology import MARKS, Cluster, Host, cluster_of, note, processes_of, wait_
 
 from blocks.catalog import shelf
 from blocks.catalog.point import RestorePoint
+from blocks.catalog.writers import open_writers
 from blocks.store.clients import open_store, parse_bucket_url
-from deployments.schedules import CAPTURE_POOL
+from blocks.units import MIB
+from deployments.lab.s3 import fault_file
+from deployments.lab.s3_proxy import S3Fault, write_fault
+from deployments.schedules import CAPTURE_POOL, RESTORE_POOL
 
 pytestmark = MARKS
 
@@ -108,6 +112,87 @@ def test_a_host_that_vanishes_with_a_share_is_noticed_without_a_word_from_prefec
     second.flashvault("reconcile")
     cluster.require_identical(tmp_path, [slow_group])
     cluster.require_nothing_left()
+
+
+@pytest.fixture
+def backed_up(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A group for two workers with a fresh restore point, in a store that is slow from then on.
+
+    So slow that a restore can be caught in the middle of a disk.
+    """
+    group = cluster.names[0]
+    cluster.fill(request.param)
+    modify(cluster, group, "CAPTURE_WORKERS=2")
+    cluster.hosts[0].flashvault("backup", group, "--full", "--force")
+    file = fault_file(cluster.place / "lab")
+    write_fault(file, S3Fault("slow", bytes_per_s=MIB))
+    yield group
+    write_fault(file, S3Fault())
+    modify(cluster, group, "CAPTURE_WORKERS=")
+
+
+def restored_onto_spares(cluster: Cluster, group: str) -> str:
+    """Ask for a restore of a group's newest point onto its spare disks, by two workers."""
+    wired = next(each for each in cluster.site.groups if each.resource_group == group)
+    pairs = zip(wired.sources, wired.spares, strict=True)
+    to = {wired.disks[source]: wired.disks[spare] for source, spare in pairs}
+    deployment = cluster.call("GET", f"deployments/name/restore/{group}-restore")["id"]
+    asked = {"group": group, "to": to, "workers": 2, "approved": True, "force": True}
+    made = cluster.call(
+        "POST",
+        f"deployments/{deployment}/create_flow_run",
+        json={"parameters": asked | {"importing": "no"}, "state": {"type": "SCHEDULED"}},
+    )
+    return str(made["id"])
+
+
+def require_spares_identical(cluster: Cluster, group: str) -> None:
+    wired = next(each for each in cluster.site.groups if each.resource_group == group)
+    for source, spare in zip(wired.sources, wired.spares, strict=True):
+        written = Path(cluster.site.volume(spare).path).read_bytes()
+        assert written == Path(cluster.site.volume(source).path).read_bytes(), spare
+
+
+def written_by_others(cluster: Cluster) -> list[str]:
+    store = open_store(parse_bucket_url(f"s3://{cluster.site.s3.bucket}"))
+    return [writer.worker.host for writer in open_writers(store)]
+
+
+@pytest.mark.parametrize("backed_up", [21], indirect=True)
+def test_two_workers_restore_one_group_and_a_disk_has_one_writer_at_a_time(
+    cluster: Cluster, backed_up: str
+):
+    first, second = cluster.hosts
+    with first.worker(RESTORE_POOL), second.worker(CAPTURE_POOL):
+        run = restored_onto_spares(cluster, backed_up)
+        wait_until(lambda: written_by_others(cluster), "a disk that the second host writes")
+        began = time.monotonic()
+        (victim,) = shares(second)
+        os.kill(victim["pid"], signal.SIGKILL)
+        assert cluster.ended({backed_up: run}) == {backed_up: "COMPLETED"}
+        note(f"from the death of a writer to the proven restore: {time.monotonic() - began:.1f} s")
+    require_spares_identical(cluster, backed_up)
+    assert written_by_others(cluster) == []
+    assert list(first.state.glob("runs/*.jsonl")) == []
+
+
+@pytest.mark.parametrize("backed_up", [22], indirect=True)
+def test_a_restore_is_not_done_while_a_vanished_host_may_write(cluster: Cluster, backed_up: str):
+    first, second = cluster.hosts
+    with first.worker(RESTORE_POOL):
+        with second.worker(CAPTURE_POOL):
+            run = restored_onto_spares(cluster, backed_up)
+            wait_until(lambda: written_by_others(cluster), "a disk that the second host writes")
+            for pid in processes_of(second):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(30)  # the owner has long written its own disk
+        assert cluster.state(run)["type"] == "RUNNING"
+        assert written_by_others(cluster) == [second.name]
+        cleared = second.flashvault("reconcile")
+        assert cleared["writers_closed"] == 1
+        assert cluster.ended({backed_up: run}) == {backed_up: "COMPLETED"}
+    require_spares_identical(cluster, backed_up)
+    assert written_by_others(cluster) == []
 
 
 def test_a_profile_runs_on_the_hosts_of_its_site_only(cluster: Cluster, tmp_path: Path):
