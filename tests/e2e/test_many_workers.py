@@ -122,8 +122,8 @@ def backed_up(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     """
     group = cluster.names[0]
     cluster.fill(request.param)
-    modify(cluster, group, "CAPTURE_WORKERS=2")
     cluster.hosts[0].flashvault("backup", group, "--full", "--force")
+    modify(cluster, group, "CAPTURE_WORKERS=2")
     file = fault_file(cluster.place / "lab")
     write_fault(file, S3Fault("slow", bytes_per_s=MIB))
     yield group

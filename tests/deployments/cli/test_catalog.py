@@ -14,8 +14,17 @@ from typer.testing import CliRunner
 
 from blocks.catalog.claims import begin_intent
 from blocks.catalog.marks import put_trash
+from blocks.catalog.owner import this_process
 from blocks.catalog.point import new_id
 from blocks.catalog.shelf import points
+from blocks.catalog.writers import (
+    OrderedTarget,
+    RestoreOrder,
+    begin,
+    holders,
+    machine_id,
+    write_restore_order,
+)
 from blocks.store.directory import DirectoryStore
 from deployments.cli import catalog, image
 
@@ -116,3 +125,33 @@ def test_the_claim_of_another_machine_is_ended_only_by_force(
     flashvault("catalog", "claims", "db", "--bucket", url, "--clear", run, "--force")
     told = flashvault("catalog", "claims", "db", "--bucket", url, "--json")
     assert told["claims"] == []
+
+
+def test_a_restore_by_several_workers_is_listed_and_ended(
+    flashvault: Callable[..., Any], tmp_path: Path
+) -> None:
+    url = f"file://{tmp_path}/bucket"
+    store = DirectoryStore(tmp_path / "bucket")
+    target = OrderedTarget(uid="V1", disk="hdisk1", target="hdisk31", target_uid="T1")
+    order = RestoreOrder(
+        group="db",
+        run_id=new_id(),
+        point=new_id(),
+        bucket="bucket",
+        writer="backup",
+        owner=this_process(),
+        machine=machine_id(),
+        targets=(target,),
+    )
+    write_restore_order(store, order)
+    begin(store, order, target)
+    told = flashvault("catalog", "claims", "db", "--bucket", url, "--json")
+    assert [(row["run"], row["writes"], row["state"]) for row in told["restores"]] == [
+        (order.run_id, ["hdisk31"], "alive"),
+        (order.run_id, ["hdisk31"], "alive"),
+    ]
+    clear = ["catalog", "claims", "db", "--bucket", url, "--clear", order.run_id]
+    flashvault(*clear, status=4)
+    assert "hdisk31 can be written by another" in flashvault(*clear, "--force")
+    assert list(holders(store, ["T1"])) == []
+    flashvault(*clear, status=1)
