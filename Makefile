@@ -45,6 +45,23 @@ test-pythons:
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; fi; \
 	[ -z "$$missing$$failed" ]
 
+# The quick tests and the demo on the oldest and the newest Prefect that pyproject.toml allows, each with
+# whatever else an installation without the lock gets today.
+PREFECTS ?= 3.8.8 3.9.1
+.PHONY: test-prefects
+test-prefects: setup
+	@failed=; for version in $(PREFECTS); do \
+	  echo "=== Prefect $$version"; \
+	  venv=$(abspath .venv-prefect-$$version); \
+	  { test -x $$venv/bin/python || $(PYTHON) -m venv $$venv; } \
+	  && VIRTUAL_ENV=$$venv $(BIN)/uv pip install -q -e '.[dev]' "prefect==$$version" \
+	  && $$venv/bin/python -m pytest -q -m "not server and not slow and not root" \
+	  && $$venv/bin/flashvault demo \
+	  || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed with Prefect:$$failed"; fi; \
+	[ -z "$$failed" ]
+
 test-all: setup
 	$(BIN)/python -m pytest -q
 
