@@ -8,15 +8,13 @@ from datetime import UTC, datetime
 import boto3
 import captured
 import pytest
+from seaweed import seaweed_in
 
 from blocks.errors import CorruptData, FlashvaultError, WrongKey
 from blocks.image import keys
 from blocks.image.keyring import Role, parse_keyring
 from blocks.store.clients import BucketSettings, open_store, s3_client
 from blocks.store.kms import AwsKms
-from deployments.lab import s3
-from deployments.lab.keys import Keys
-from deployments.lab.processes import Register
 from tasks.pipeline import CaptureSettings
 
 pytestmark = [
@@ -92,15 +90,8 @@ def test_a_backup_with_sse_kms_says_so_on_every_object(moto_server, kms_key):
 
 @pytest.fixture(scope="module")
 def seaweed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("weed")
-    (directory / "logs").mkdir()
-    register = Register(directory)
-    running = s3.start(directory, Keys(directory / "keys"), register, "sealed")
-    try:
-        s3.wait(running, "sealed", directory)
+    with seaweed_in(tmp_path_factory.mktemp("weed"), "sealed") as running:
         yield running
-    finally:
-        register.stop()
 
 
 def with_key(seaweed, customer_key):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
+from seaweed import seaweed_in
 
 from blocks.errors import Refused
 from blocks.store.bench import Verdict
@@ -18,8 +19,6 @@ from blocks.store.fingerprint import compare, take_fingerprint
 from blocks.store.lock import lock_objects
 from blocks.store.probe import latest_report, probe, require, save_report
 from deployments.lab import s3
-from deployments.lab.keys import Keys
-from deployments.lab.processes import Register
 
 pytestmark = [
     pytest.mark.server,
@@ -36,15 +35,8 @@ def now():
 
 @pytest.fixture(scope="module")
 def seaweed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("weed")
-    (directory / "logs").mkdir()
-    register = Register(directory)
-    running = s3.start(directory, Keys(directory / "keys"), register, "plain")
-    try:
-        s3.wait(running, "plain", directory)
+    with seaweed_in(tmp_path_factory.mktemp("weed"), "plain") as running:
         yield running
-    finally:
-        register.stop()
 
 
 def settings_of(running, bucket, **more):

@@ -15,6 +15,12 @@ def device(kname, kind="disk", mountpoint=None, *children, path=None):
     return {**row, "children": list(children)} if children else row
 
 
+def multipath(child):
+    """Return a disk whose multipath device holds something."""
+    path = device("dm-0", "mpath", None, child, path="/dev/mapper/mpatha")
+    return device("sda", "disk", None, path)
+
+
 def held(*devices):
     return held_devices(json.dumps({"blockdevices": devices}))
 
@@ -44,38 +50,12 @@ def held(*devices):
             id="two paths of one free LUN",
         ),
         pytest.param(
-            [
-                device(
-                    "sda",
-                    "disk",
-                    None,
-                    device(
-                        "dm-0",
-                        "mpath",
-                        None,
-                        device("dm-1", "lvm", "/db2", path="/dev/mapper/VG1-lv"),
-                        path="/dev/mapper/mpatha",
-                    ),
-                )
-            ],
+            [multipath(device("dm-1", "lvm", "/db2", path="/dev/mapper/VG1-lv"))],
             ["/dev/dm-0", "/dev/dm-1", "/dev/mapper/VG1-lv", "/dev/mapper/mpatha", "/dev/sda"],
             id="a multipath disk in use is held under the name its links lead to",
         ),
         pytest.param(
-            [
-                device(
-                    "sda",
-                    "disk",
-                    None,
-                    device(
-                        "dm-0",
-                        "mpath",
-                        None,
-                        device("dm-4", "part", "/srv", path="/dev/mapper/mpatha1"),
-                        path="/dev/mapper/mpatha",
-                    ),
-                )
-            ],
+            [multipath(device("dm-4", "part", "/srv", path="/dev/mapper/mpatha1"))],
             ["/dev/dm-0", "/dev/dm-4", "/dev/mapper/mpatha", "/dev/mapper/mpatha1", "/dev/sda"],
             id="a mounted partition of a multipath disk",
         ),
