@@ -99,11 +99,25 @@ class Browser:
         )
         return int(sum(self.driver.execute_script(script)) / 3)
 
+    def settle(self) -> None:
+        """Wait until nothing moves: fades are over, the axis of a graph is drawn.
+
+        The graph of a run is drawn on a canvas of its own time: no text of the page tells when.
+        """
+        shots: list[bytes] = []
+
+        def is_still() -> bool:
+            shots.append(self.driver.get_screenshot_as_png())
+            time.sleep(0.7)  # with the 0.3 s between two looks: longer than any of its animations
+            return len(shots) > 2 and shots[-1] == shots[-2] == shots[-3]
+
+        self.until(is_still, "the page to stand still")
+
     def picture(self, path: Path, *, height: int = HEIGHT) -> None:
         """Save what the window shows, with few colours: small enough for the documentation."""
         shape = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
-        time.sleep(1.0)  # what fades in has faded in
+        self.settle()
         path.parent.mkdir(parents=True, exist_ok=True)
         assert self.driver.save_screenshot(str(path))
 
