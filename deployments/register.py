@@ -7,7 +7,7 @@ configuration of ours had them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,15 +19,21 @@ from uuid import UUID, uuid4
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    DeploymentFilterTags,
+)
 from prefect.client.schemas.objects import (
     ConcurrencyLimitStrategy,
     ConcurrencyOptions,
     WorkQueue,
     WorkQueueStatus,
 )
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import AutomationSort, DeploymentSort
-from prefect.events.schemas.automations import AutomationCore
+from prefect.events.filters import AutomationFilter, AutomationFilterName, AutomationFilterTags
+from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
@@ -57,6 +63,10 @@ ALARM_BLOCK = "flashvault-alarm"
 """A Prefect notification block of this name, of any type, is told of every alarm."""
 
 GRACE_OF_A_SLOT_S = 300
+
+OURS = DeploymentFilterTags(all_=["flashvault"])
+COMMON = "flashvault-"
+"""What the names of deployments that are of no group begin with."""
 
 PAGE = 200
 """The most rows of one answer of Prefect's server."""
@@ -101,20 +111,27 @@ def plan(configuration: Configuration) -> list[Change]:
         return changes + [change for change, _ in state.automation_steps()]
 
 
-def apply(configuration: Configuration) -> list[Change]:
+def apply(configuration: Configuration, group: str = "") -> list[Change]:
     """Bring Prefect in step, and return what was done.
+
+    Args:
+        configuration: what is wanted.
+        group: compare only the deployments and alarms of this resource group, and those of none:
+            with hundreds of groups a look at all takes a minute.
 
     Raises:
         Unreachable: the server does not answer; run it again, what was done stays done.
     """
     done = []
     with _client() as client:
-        state = _State(client, configuration)
+        state = _State(client, configuration, group)
         for change, act in state.steps():
             act()
             done.append(change)
-        # Alarms name deployments by id: those that were made just now have one only now.
-        for change, act in _State(client, configuration).automation_steps():
+        if any(change.kind == "deployment" for change in done):
+            # Alarms name deployments by id: those that were made just now have one only now.
+            state = _State(client, configuration, group)
+        for change, act in state.automation_steps():
             act()
             done.append(change)
     return done
@@ -158,19 +175,39 @@ def _client() -> Iterator[SyncPrefectClient]:
 class _State:
     """What Prefect has, beside what is wanted."""
 
-    def __init__(self, client: SyncPrefectClient, configuration: Configuration) -> None:
+    def __init__(
+        self, client: SyncPrefectClient, configuration: Configuration, group: str = ""
+    ) -> None:
         self.client = client
+        self.group = group
         self.whole = configuration
         self.configuration = deployable(configuration)
         self.wanted = {
             item.name: item
             for item in wanted_deployments(self.configuration)
-            if flow_of(item) is not None
+            if flow_of(item) is not None and self._is_meant(item.tags)
         }
-        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=["flashvault"]))
-        by_name = DeploymentSort.NAME_ASC
-        read = partial(client.read_deployments, deployment_filter=ours, sort=by_name)
-        self.standing = {item.name: item for item in _pages(read)}
+        if group:
+            standing = [
+                *self._standing(tags=DeploymentFilterTags(all_=["flashvault", _tag(group)])),
+                *self._standing(tags=OURS, name=DeploymentFilterName(like_=COMMON)),
+            ]
+        else:
+            standing = self._standing(tags=OURS)
+        self.standing = {item.name: item for item in standing if self._is_meant(item.tags)}
+
+    def _is_meant(self, tags: Sequence[str]) -> bool:
+        """Say whether what has these tags is to be compared: of the group, or of none."""
+        groups = [tag for tag in tags if tag.startswith(_tag(""))]
+        return not self.group or groups in ([], [_tag(self.group)])
+
+    def _standing(self, **wanted: Any) -> list[DeploymentResponse]:
+        read = partial(
+            self.client.read_deployments,
+            deployment_filter=DeploymentFilter(**wanted),
+            sort=DeploymentSort.NAME_ASC,
+        )
+        return list(_pages(read))
 
     def steps(self) -> Iterator[Step]:
         """Yield everything but the automations."""
@@ -324,13 +361,12 @@ class _State:
         """Yield the automations; deployments still to be made count with an id to come."""
         ids = {name: uuid4() for name in self.wanted}
         ids |= {name: item.id for name, item in self.standing.items() if name in self.wanted}
-        wanted = wanted_automations(self.configuration, ids, self._alarm_blocks())
+        everything = wanted_automations(self.configuration, ids, self._alarm_blocks())
+        wanted = {name: each for name, each in everything.items() if self._is_meant(each.tags)}
         standing = {
             automation.name: automation
-            for automation in _pages(
-                partial(self.client.read_automations, sort=AutomationSort.NAME_ASC)
-            )
-            if automation.name.startswith(PREFIX)
+            for automation in self._standing_automations(wanted)
+            if automation.name.startswith(PREFIX) and self._is_meant(automation.tags)
         }
         for name, automation in wanted.items():
             before = standing.get(name)
@@ -350,6 +386,17 @@ class _State:
                     Change("delete", "automation", name),
                     partial(self.client.delete_automation, extra.id),
                 )
+
+    def _standing_automations(self, wanted: Iterable[str]) -> list[Automation]:
+        read = partial(self.client.read_automations, sort=AutomationSort.NAME_ASC)
+        if not self.group:
+            return list(_pages(read))
+        of_group = AutomationFilter(tags=AutomationFilterTags(all_=[_tag(self.group)]))
+        by_name = AutomationFilter(name=AutomationFilterName(any_=list(wanted)))
+        return [
+            *_pages(partial(read, automations=of_group)),
+            *_pages(partial(read, automations=by_name)),
+        ]
 
     def _wind_up(self, automation: AutomationCore, standing: UUID | None = None) -> None:
         """Write an automation, and start its clock: who never completed a backup is missed too."""
@@ -384,6 +431,10 @@ def _pages(read: Callable[..., list[T]]) -> Iterator[T]:
         if len(found) < PAGE:
             return
         offset += PAGE
+
+
+def _tag(group: str) -> str:
+    return f"group:{group}"
 
 
 def _with_template(pool: WorkPoolCreate) -> WorkPoolCreate:

@@ -37,6 +37,8 @@ class Outcome:
     changes: dict[str, tuple[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     secrets_set: tuple[str, ...] = ()
+    group: str = ""
+    """The resource group it was about; none for what several may use."""
 
 
 def add(request: Request, path: Path, save_secrets: SaveSecrets) -> Outcome:
@@ -71,7 +73,8 @@ def add(request: Request, path: Path, save_secrets: SaveSecrets) -> Outcome:
         set_now = tuple(sorted(found))
         changes = {label: ("", text) for label, text in item.attributes(only_set=True).items()}
         _log(path, "add", item, changes, set_now)
-    return Outcome("added", item.title, changes, (*notes, *_loose_ends(after, item)), set_now)
+    warnings = (*notes, *_loose_ends(after, item))
+    return Outcome("added", item.title, changes, warnings, set_now, _group_of(item))
 
 
 def modify(request: Request, path: Path, save_secrets: SaveSecrets) -> Outcome:
@@ -100,9 +103,8 @@ def modify(request: Request, path: Path, save_secrets: SaveSecrets) -> Outcome:
         set_now = tuple(sorted(found))
         if changes or set_now:
             _log(path, "modify", changed, changes, set_now)
-    return Outcome(
-        "modified", changed.title, changes, (*notes, *_loose_ends(after, changed)), set_now
-    )
+    warnings = (*notes, *_loose_ends(after, changed))
+    return Outcome("modified", changed.title, changes, warnings, set_now, _group_of(changed))
 
 
 def delete(request: Request, path: Path) -> Outcome:
@@ -129,7 +131,7 @@ def delete(request: Request, path: Path) -> Outcome:
         edit.save(before.model_copy(update={shelf: left}))
         changes = {label: (text, "") for label, text in item.attributes(only_set=True).items()}
         _log(path, "delete", item, changes, ())
-    return Outcome("deleted", item.title, changes)
+    return Outcome("deleted", item.title, changes, group=_group_of(item))
 
 
 def local_zone() -> str:
@@ -264,6 +266,10 @@ def _refers(profile: BackupProfile, item: Configured) -> bool:
             return item.name == profile.host
         case _:
             return False
+
+
+def _group_of(item: Configured) -> str:
+    return item.name if isinstance(item, BackupProfile) else ""
 
 
 def _loose_ends(configuration: Configuration, item: Configured) -> tuple[str, ...]:

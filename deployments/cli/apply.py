@@ -65,9 +65,10 @@ def apply(
             raise typer.Exit(ConfigError.exit_code)
 
 
-def after_a_change(path: Path) -> list[dict[str, str]]:
+def after_a_change(path: Path, group: str = "") -> list[dict[str, str]]:
     """Bring Prefect in step after the file was changed; return what was done there.
 
+    `group` is the resource group whose profile was changed; without it everything is compared.
     The change of the file stands whatever happens here: what cannot be done is said, and
     `flashvault apply` does it later.
     """
@@ -78,7 +79,7 @@ def after_a_change(path: Path) -> list[dict[str, str]]:
     from deployments import register as registration
 
     try:
-        return [asdict(change) for change in registration.apply(load_configuration(path))]
+        return [asdict(change) for change in registration.apply(load_configuration(path), group)]
     except Unreachable as error:
         err().print(f"warning: {error}; the file is changed", markup=False)
         err().print("hint: run `flashvault apply` when the server is back", markup=False)

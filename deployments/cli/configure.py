@@ -244,7 +244,8 @@ def _change(
         err().print(f"warning: {warning}", markup=False)
     if not as_json:
         out().print(_sentence(outcome), markup=False)
-    applied = after_a_change(path) if in_step and (outcome.changes or outcome.secrets_set) else []
+    has_changed = outcome.changes or outcome.secrets_set
+    applied = after_a_change(path, outcome.group) if in_step and has_changed else []
     if as_json:
         print_json(_document(outcome) | {"applied": applied})
     elif applied:

@@ -175,6 +175,37 @@ def test_a_changed_schedule_replaces_the_old_one(applied, client):
     applied.apply(WHOLE)
 
 
+def test_a_change_of_one_group_looks_at_that_group_and_what_all_share(applied, client):
+    def drift():
+        for group in ("RG1", "RG_2"):
+            full = client.read_deployment_by_name(f"backup/{group}-full")
+            client.request("PATCH", f"/deployments/{full.id}", json={"paused": True})
+            (alarm,) = client.read_automations_by_name(f"flashvault: {group} overdue")
+            client.delete_automation(alarm.id)
+        reconcile = client.read_deployment_by_name("reconcile/flashvault-reconcile")
+        client.request("PATCH", f"/deployments/{reconcile.id}", json={"paused": True})
+
+    drift()
+    done = {(change.action, change.name) for change in applied.apply(WHOLE, "RG1")}
+    assert done == {
+        ("update", "RG1-full"),
+        ("update", "flashvault-reconcile"),
+        ("create", "flashvault: RG1 overdue"),
+    }
+    left = {(change.action, change.name) for change in applied.plan(WHOLE)}
+    assert left == {("update", "RG_2-full"), ("create", "flashvault: RG_2 overdue")}
+    applied.apply(WHOLE)
+
+
+def test_a_group_that_left_is_taken_away_by_a_look_at_it_alone(applied, client):
+    without = configuration(profile("RG1"), REMOTE)
+    gone = {(c.action, c.kind) for c in applied.apply(without, "RG_2") if "RG_2" in c.name}
+    assert gone == {("delete", "deployment"), ("delete", "automation")}
+    assert applied.plan(without) == []
+    assert {c.action for c in applied.apply(WHOLE, "RG_2")} == {"create", "update"}
+    assert applied.plan(WHOLE) == []
+
+
 def test_a_profile_that_left_takes_everything_along(applied, client):
     changes = applied.apply(configuration(profile("RG1")))
     gone = {(change.kind, change.name) for change in changes if change.action == "delete"}
