@@ -25,7 +25,7 @@ from tasks.limits import places
 from tasks.plan import Asked, plan
 from tasks.protection import reading_cipher
 from tasks.restore import restore_disk
-from tasks.restore_crew import restore_with_crew, wants_restore_crew
+from tasks.restore_crew import restore_with_crew, why_alone
 from tasks.restored import plan_document, report_restore, restored_document, restored_markdown
 from tasks.results import results_of
 from tasks.run import run_of
@@ -93,7 +93,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         if dry_run:
             return ended(planned(plan_made))
         approve(plan_made, approved)
-        if wants_restore_crew(workers, asked, plan_made, source):
+        alone = why_alone(asked, plan_made, source)
+        if workers > 1 and not alone:
             disks = restore_with_crew(
                 run,
                 asked,
@@ -124,6 +125,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         imported = import_restored(run, asked, plan_made, disks, importing)
         looks = look_inside(run, plan_made, writers, disks, imported, fsck=fsck, mount=mount)
     document = restored_document(plan_made, disks, imported, looks, began)
+    if workers > 1 and alone:
+        document["warnings"].append(f"one worker wrote everything: {alone}")
     report_restore(document)
     return ended(restored(document))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class RestoredDisk:
     written_bytes: int
     skipped_bytes: int
     bad: tuple[tuple[int, int], ...]
+    host: str = ""
+    """The machine whose worker wrote it."""
 
     @property
     def is_proven(self) -> bool:
@@ -99,6 +102,7 @@ def restore_disk(
         written_bytes=restored.written_bytes,
         skipped_bytes=restored.skipped_bytes,
         bad=tuple(restored.bad),
+        host=socket.gethostname(),
     )
 
 

@@ -61,10 +61,8 @@ STOP_S = 90.0
 """Whoever writes for a restore that ends hears of it at the next sign of life, and stops."""
 
 
-def wants_restore_crew(workers: int, asked: Asked, plan: RestorePlan, source: Store) -> bool:
-    """Say whether other workers may be asked, and tell a person who asked for them why not."""
-    if workers <= 1:
-        return False
+def why_alone(asked: Asked, plan: RestorePlan, source: Store) -> str:
+    """Say why no other worker can be asked; an empty string if they can."""
     reason = ""
     if FlowRunContext.get() is None:
         reason = "no Prefect server starts them"
@@ -74,9 +72,7 @@ def wants_restore_crew(workers: int, asked: Asked, plan: RestorePlan, source: St
         reason = "a file is on one machine, and there are no two disks to share out"
     elif not has_conditional_put(source):
         reason = "the bucket has no conditional writes to decide who writes a disk"
-    if reason:
-        run_log().warning("no other workers: %s; everything is written here", reason)
-    return not reason
+    return reason
 
 
 def restore_with_crew(

@@ -59,6 +59,7 @@ def restored_document(
             written_bytes=disk.written_bytes,
             skipped_bytes=disk.skipped_bytes,
             proven=disk.is_proven,
+            written_by=disk.host,
             bad=[{"offset": offset, "bytes": length} for offset, length in disk.bad],
         )
     document.update(
@@ -98,6 +99,9 @@ def restored_markdown(document: dict[str, Any]) -> str:
             f"| {format_size(row['read_bytes'])} | {format_size(row['written_bytes'])} "
             f"| {proven} |"
         )
+    if len({row["written_by"] for row in document["volumes"]}) > 1:
+        lines += ["", "Written by:", ""]
+        lines += [f"- {row['disk']}: {row['written_by']}" for row in document["volumes"]]
     lines += damage_markdown(document["volumes"])
     lines += [
         f"- volume group {i['volume_group']} is {i['name']} on {i['node']}"

@@ -23,8 +23,12 @@ from blocks.catalog.writers import (
     write_restore_order,
 )
 from blocks.errors import CorruptData, TargetInUse
+from blocks.host.base import Disk
+from blocks.policy.recovery import Placement, RestorePlan
 from blocks.store.memory import MemoryStore
+from tasks import restore_crew
 from tasks.crew import START_S
+from tasks.plan import Asked
 from tasks.restore import RestoredDisk
 from tasks.restore_crew import ASKED_MAX, LOST_S, RestoreCrew
 from tasks.run import Run
@@ -250,3 +254,25 @@ def test_an_error_here_ends_the_restore_and_lets_the_others_go():
         site.work()
     assert site.run.stop.is_set()
     assert site.cancelled == [f"{uid}.{take}" for uid, take in site.started]
+
+
+@pytest.mark.parametrize(
+    ("is_run", "bucket", "uids", "conditional", "reason"),
+    [
+        (False, "", ["T0", "T1"], True, "no Prefect server"),
+        (True, "s3://b", ["T0", "T1"], True, "bucket of the profile"),
+        (True, "", ["T0", ""], True, "a file is on one machine"),
+        (True, "", ["T0", "T1"], False, "no conditional writes"),
+        (True, "", ["T0", "T1"], True, ""),
+    ],
+)
+def test_why_one_worker_writes_everything_is_said(
+    monkeypatch, is_run, bucket, uids, conditional, reason
+):
+    monkeypatch.setattr(restore_crew.FlowRunContext, "get", lambda: is_run or None)
+    disks = [Disk(name="d", path="/dev/d", size_bytes=1, uid=uid) for uid in uids]
+    plan = RestorePlan(None, tuple(Placement(None, disk) for disk in disks), ())
+    store = MemoryStore(conditional_put=conditional)
+    said = restore_crew.why_alone(Asked("RG1", {}, bucket=bucket), plan, store)
+    assert reason in said
+    assert bool(said) == bool(reason)
