@@ -15,12 +15,19 @@ from blocks.profile.model import CLASSES, Configuration
 from blocks.units import format_size
 from deployments.cli import render
 from deployments.cli.actions import SHELVES
+from deployments.cli.columns import width_of
 from deployments.cli.grammar import Request
+from deployments.cli.output import out
 from deployments.cli.render import Row, Style
 
 if TYPE_CHECKING:
     from blocks.catalog.point import RestorePoint
     from blocks.store.base import Store
+
+
+POINT_COLUMNS = {"STORED": 1, "SIZE": 2, "VOLUMES": 3, "PARENT": 4}
+RUN_COLUMNS = {"ID": 1, "MESSAGE": 2}
+"""Which columns a narrow terminal can do without, the last ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +53,10 @@ def answer(request: Request, path: Path, style: Style, *, bucket: str = "") -> A
             plain = "\n".join(row["NAME"] for row in rows)
         case "restore_points":
             rows = _restore_points(_points(request, path, bucket))
-            plain = render.table(rows)
+            plain = render.table(rows, POINT_COLUMNS, width_of(out()))
         case "runs":
             rows = _runs(_group(request, required=False))
-            plain = render.table(rows)
+            plain = render.table(rows, RUN_COLUMNS, width_of(out()))
         case "cluster":
             configuration = _read(path)
             rows = [{"NAME": configuration.cluster_name}]

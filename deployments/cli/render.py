@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from rich.text import Text
+
+from deployments.cli.columns import Column, laid_out
+
 Row = Mapping[str, str]
 
 
@@ -47,17 +51,20 @@ def lines(rows: Sequence[Row], style: Style) -> str:
     return "\n\n".join("\n".join(_assignment(k, v) for k, v in row.items()) for row in kept)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Print rows as an aligned table with a header, for a person."""
+def table(rows: Sequence[Row], ranks: Mapping[str, int], width: int) -> str:
+    """Print rows as an aligned table with a header, for a person.
+
+    Args:
+        rows: what is printed, each with the same attributes.
+        ranks: which columns may be left out, as in `deployments.cli.columns.Column`.
+        width: how many columns there are to write on.
+    """
     if not rows:
         return ""
-    labels = list(rows[0])
-    widths = {k: max(len(k), *(len(row.get(k, "")) for row in rows)) for k in labels}
-    printed = [{k: k for k in labels}, *rows]
-    return "\n".join(
-        "  ".join(row.get(label, "").ljust(widths[label]) for label in labels).rstrip()
-        for row in printed
-    )
+    columns = [Column(label, ranks.get(label, 0)) for label in rows[0]]
+    texts = [[Text(row.get(column.name, "")) for column in columns] for row in rows]
+    lines, _ = laid_out(columns, texts, width)
+    return "\n".join(line.plain for line in lines)
 
 
 def _assignment(label: str, value: str) -> str:
