@@ -167,7 +167,9 @@ class Site:
 
 
 def default_directory() -> Path:
-    """Return where the lab is when nobody says otherwise."""
+    """Return where the lab is when no --dir says: where `lab env` said, or a place of ours."""
+    if named := os.environ.get("FLASHVAULT_LAB"):
+        return Path(named)
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "flashvault" / "lab"
 

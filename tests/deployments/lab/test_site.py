@@ -52,6 +52,14 @@ def test_down_where_no_lab_is_makes_nothing(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_lab_an_environment_speaks_of_is_meant(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FLASHVAULT_LAB", str(tmp_path / "mine"))
+    assert sites.default_directory() == tmp_path / "mine"
+    monkeypatch.delenv("FLASHVAULT_LAB")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert sites.default_directory() == tmp_path / "flashvault" / "lab"
+
+
 def test_another_programs_directory_is_left_alone(tmp_path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="not empty"):
