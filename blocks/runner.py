@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * MIB
 _LOGGED_CHARACTERS = 8192
+WORDS_AT_ONCE = 200
+"""Disks one command is told of: with a command for each, thousands would take minutes."""
 KILL_S = 5.0
 """How long a killed child is waited for."""
 
@@ -152,6 +154,15 @@ class Runner(Protocol):
 def command_line(command: Command) -> str:
     """Spell a command for a remote shell."""
     return command if isinstance(command, str) else shlex.join(command)
+
+
+def batches(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Part what a command is to be told of, so that no command line is too long.
+
+    Linux refuses a word of 128 KiB, which a line for a shell is (execve(2), MAX_ARG_STRLEN).
+    """
+    for first in range(0, len(words), WORDS_AT_ONCE):
+        yield words[first : first + WORDS_AT_ONCE]
 
 
 def shown(text: str, secrets: Sequence[str] = ()) -> str:

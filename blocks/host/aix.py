@@ -21,7 +21,7 @@ from blocks.host.identity import PhysicalVolume, parse_lspv, uid_from_udid
 from blocks.host.inside import Look, look_at_jfs
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
-from blocks.runner import Completed, Runner
+from blocks.runner import Completed, Runner, batches
 from blocks.units import MIB
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ GROUP_TIMEOUT_S = 600.0
 SECTOR_BYTES = 512
 # Freezing these would stop the machine or the tool itself.
 NEVER_FROZEN = frozenset({"/", "/usr", "/var", "/tmp", "/home", "/opt"})  # noqa: S108
-_ASKED_AT_ONCE = 200
-"""Disks whose size one command asks for: a session for each would take minutes with thousands."""
 _LV_ROW = re.compile(r"^(\S+)\s+(\S+)\s+\d+\s+\d+\s+\d+\s+(\S+)\s+(\S.*?)\s*$")
 
 
@@ -212,8 +210,8 @@ class AixHost:
         sizes: dict[str, int] = {}
         for words in (["/usr/sbin/bootinfo", "-s", ""], ["/usr/bin/getconf", "DISK_SIZE", "/dev/"]):
             left = [name for name in names if name not in sizes]
-            for first in range(0, len(left), _ASKED_AT_ONCE):
-                sizes |= self._told(words, left[first : first + _ASKED_AT_ONCE])
+            for batch in batches(left):
+                sizes |= self._told(words, batch)
         for name in names:
             if name not in sizes:
                 log.warning("disk=%s host=%s does not tell its size", name, self._name)

@@ -24,7 +24,7 @@ from blocks.host.listings import LSBLK_COLUMNS, held_devices, report_rows, table
 from blocks.host.local import LocalReader, LocalWriter
 from blocks.host.quiesce import frozen_each
 from blocks.host.remote import RemoteReader, RemoteWriter
-from blocks.runner import Completed, LocalRunner, Runner
+from blocks.runner import Completed, LocalRunner, Runner, batches
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -298,18 +298,18 @@ class LinuxHost:
 
     def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
         """Ask for exact sizes; a path that is gone is left out."""
-        if not paths:
-            return {}
         script = (
             'for path do if [ -b "$path" ]; then size=$(blockdev --getsize64 "$path");'
             ' else size=$(stat -Lc %s "$path"); fi; echo "$size $path"; done'
         )
-        done = self._run(["sh", "-c", script, "sh", *paths])
         sizes = {}
-        for line in done.stdout.splitlines():
-            size, _, path = line.partition(" ")
-            if size.isascii() and size.isdigit() and path in paths:
-                sizes[path] = int(size)
+        for batch in batches(paths):
+            done = self._run(["sh", "-c", script, "sh", *batch])
+            known = set(batch)
+            for line in done.stdout.splitlines():
+                size, _, path = line.partition(" ")
+                if size.isascii() and size.isdigit() and path in known:
+                    sizes[path] = int(size)
         return sizes
 
     def _has_block_device(self, paths: Iterable[str]) -> bool:
@@ -318,7 +318,10 @@ class LinuxHost:
         LVM lies on block devices only, and pvs refuses anyone but root: the lab needs neither.
         """
         script = 'for path do if [ -b "$path" ]; then echo block; exit; fi; done; echo files'
-        return self._run(["sh", "-c", script, "sh", *paths]).stdout.strip() != "files"
+        return any(
+            self._run(["sh", "-c", script, "sh", *batch]).stdout.strip() != "files"
+            for batch in batches(list(paths))
+        )
 
     def _volume_groups_by_device(self) -> dict[str, str]:
         return {

@@ -15,6 +15,8 @@ from deployments.lab.aix.cluster import Cluster, ClusterState, ResourceGroup
 from deployments.lab.aix.machine import Lun, Machine
 from deployments.lab.arrays import Arrays
 from deployments.lab.labels import Labels, load_descriptor
+from deployments.lab.svc.model import Volume
+from deployments.lab.svc.system import System
 
 HOME = "node1"
 """Where resource groups are online when the lab comes up."""
@@ -33,16 +35,29 @@ class SeenDisks:
         with self.arrays.lock:
             self.arrays.tick()
             return {
-                volume.uid: Lun(
-                    uid=volume.uid,
-                    path=self.arrays.shelf.path((name, volume.name)),
-                    size_bytes=volume.capacity,
-                    is_readable=system.can_access(volume),
-                    is_writable=system.can_write(volume),
-                )
+                volume.uid: self._as_lun(name, system, volume)
                 for name, system in self.arrays.systems.items()
                 for volume in system.volumes_of(self.node)
             }
+
+    def lun(self, uid: str) -> Lun | None:
+        """Return one of them; how it stands is asked of it alone."""
+        with self.arrays.lock:
+            self.arrays.tick()
+            for name, system in self.arrays.systems.items():
+                volume = system.volume_of(self.node, uid)
+                if volume is not None:
+                    return self._as_lun(name, system, volume)
+        return None
+
+    def _as_lun(self, name: str, system: System, volume: Volume) -> Lun:
+        return Lun(
+            uid=volume.uid,
+            path=self.arrays.shelf.path((name, volume.name)),
+            size_bytes=volume.capacity,
+            is_readable=system.can_access(volume),
+            is_writable=system.can_write(volume),
+        )
 
     def label(self, uid: str) -> odm.Label | None:
         """Return what a disk says about itself."""

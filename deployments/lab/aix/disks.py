@@ -76,7 +76,7 @@ def size_mib(machine: Machine, disk: Hdisk) -> int | None:
     """Return a disk's size in MiB; None when its LUN is gone."""
     if not disk.uid:
         return LOCAL_DISK_MIB
-    lun = machine.san.luns().get(disk.uid)
+    lun = machine.san.lun(disk.uid)
     return lun.size_bytes // MIB if lun else None
 
 

@@ -42,6 +42,9 @@ class San(Protocol):
     def luns(self) -> dict[str, Lun]:
         """Return what is mapped to the node now, by UID, in order of discovery."""
 
+    def lun(self, uid: str) -> Lun | None:
+        """Return one of them; None when it is not mapped."""
+
     def label(self, uid: str) -> Label | None:
         """Return what a disk says about itself; None when it is blank."""
 
@@ -97,7 +100,7 @@ class Machine:
     def lun(self, hdisk: str) -> Lun | None:
         """Return the LUN behind a disk; None when it is not mapped (any more), or hdisk0."""
         disk = self.state.hdisks.get(hdisk)
-        return self.san.luns().get(disk.uid) if disk else None
+        return self.san.lun(disk.uid) if disk else None
 
     def label(self, hdisk: str) -> Label | None:
         """Read a disk's label; None when it is blank or cannot be read."""

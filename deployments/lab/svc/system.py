@@ -246,6 +246,15 @@ class System:
         shown = [shown for shown in self.state.host_maps if shown.host == number]
         return [self.state.volumes[m.volume] for m in sorted(shown, key=lambda m: m.scsi_id)]
 
+    def volume_of(self, host: str, uid: str) -> Volume | None:
+        """Return the volume of this UID, if it is mapped to a host."""
+        volume = next((each for each in self.state.volumes.values() if each.uid == uid), None)
+        number = next((each.id for each in self.state.hosts.values() if each.name == host), None)
+        is_mapped = volume is not None and any(
+            shown.host == number and shown.volume == volume.id for shown in self.state.host_maps
+        )
+        return volume if is_mapped else None
+
     def can_access(self, volume: Volume) -> bool:
         """Say whether a host can read the volume now."""
         if self.is_dead or volume.is_offline or not mirror.is_readable(self, volume):

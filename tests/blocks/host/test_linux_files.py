@@ -43,3 +43,14 @@ def test_a_block_device_whose_volume_group_cannot_be_asked_for_is_an_error(devic
     (devices / f"wwn-0x{UID.lower()}").symlink_to("/dev/loop0")
     with pytest.raises(HostError, match="pvs on backuphost failed"):
         disks(devices)
+
+
+def test_thousands_of_volumes_are_listed_whatever_a_command_line_may_hold(tmp_path):
+    """2,400 paths of this length are more than one argument may have."""
+    directory = tmp_path / ("d" * 60)
+    directory.mkdir()
+    for number in range(2400):
+        (directory / f"wwn-0x60050764{number:024x}").write_bytes(b"12")
+    disks = LinuxHost("here", LocalRunner(), device_directory=str(directory)).disks()
+    assert len(disks) == 2400
+    assert {disk.size_bytes for disk in disks} == {2}
