@@ -12,6 +12,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 
+from tasks.asking import Silent, ask
 from tasks.run import Run
 
 log = logging.getLogger(__name__)
@@ -35,33 +36,43 @@ class PrefectColleagues:
         run = self._run
         asked: Any = run_deployment
         kind = self._deployment.rpartition("/")[2].removeprefix(f"{run.group}-")
-        started = asked(
-            self._deployment,
-            parameters={"group": run.group, "run_id": run.id, "uid": uid, "take": take},
-            timeout=0,
-            tags=["flashvault", f"group:{run.group}", kind],
-            idempotency_key=f"{run.id}.{uid}.{take}",
+        started = ask(
+            lambda: asked(
+                self._deployment,
+                parameters={"group": run.group, "run_id": run.id, "uid": uid, "take": take},
+                timeout=0,
+                tags=["flashvault", f"group:{run.group}", kind],
+                idempotency_key=f"{run.id}.{uid}.{take}",
+            )
         )
         return str(started.id)
 
     def has_ended(self, run: str) -> bool:
         """Say whether Prefect calls the run final; a server that is away knows of no end."""
         try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
+            return ask(lambda: _is_final(run))
         except ObjectNotFound:
             return True
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        except (Silent, httpx.HTTPError, PrefectHTTPStatusError) as error:
             log.info("the state of run %s is not known: %s", run, error)
             return False
-        return state is not None and state.is_final()
 
     def cancel(self, run: str) -> None:
         """Have the run ended; if Prefect cannot be told, the run finds out in the bucket."""
         try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
-                if state is None or not state.is_final():
-                    client.set_flow_run_state(UUID(run), Cancelling())
-        except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
+            ask(lambda: _cancel(run))
+        except (Silent, httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
             log.info("run %s not cancelled in Prefect: %s", run, error)
+
+
+def _is_final(run: str) -> bool:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(run)).state
+    return state is not None and state.is_final()
+
+
+def _cancel(run: str) -> None:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(run)).state
+        if state is None or not state.is_final():
+            client.set_flow_run_state(UUID(run), Cancelling())

@@ -143,6 +143,8 @@ class Crew(ABC, Generic[Item, Done]):
             except Exception as error:  # noqa: BLE001 - whatever it is, the work is done here
                 run_log().warning("no other worker can be asked: %s", error)
                 self.has_colleagues = False
+                # It may have been asked all the same: that take is not ours any more.
+                self.waiting[index] = (item, take + 1)
                 return
             del self.waiting[index]
             self.shares.append(Share(item, uid, take, started, self.clock()))

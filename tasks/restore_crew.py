@@ -191,6 +191,8 @@ class RestoreCrew(Crew[Placement, RestoredDisk]):
     asked: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By UID, how often others were asked whether a silent worker is gone, and when last."""
     warned: set[str] = field(default_factory=set)
+    free: set[str] = field(default_factory=set)
+    """UIDs of volumes that nobody else can begin, or writes any more."""
 
     def uid_of(self, item: Placement) -> str:
         """Return the UID of the volume."""
@@ -203,7 +205,7 @@ class RestoreCrew(Crew[Placement, RestoredDisk]):
     def may_begin(self, item: Placement, take: int) -> bool:
         """Keep a disk before it is written here: a run that was asked for may yet begin it."""
         target = self.order.target(item.volume.uid)
-        if target is None or take > 1 or self._keep(target):
+        if target is None or target.uid in self.free or self._keep(target):
             return True
         self.shares.append(Share(item, item.volume.uid, take, "", self.clock()))
         return False
@@ -230,6 +232,7 @@ class RestoreCrew(Crew[Placement, RestoredDisk]):
             self.done[share.uid] = restored_from(closed.restored)
             run_log().info("%s was restored by another worker", share.item.volume.disk)
             return
+        self.free.add(share.uid)
         self.waiting.append((share.item, share.take + 1))
         run_log().warning(
             "%s was not restored by another worker (%s): it is written here",
@@ -259,6 +262,8 @@ class RestoreCrew(Crew[Placement, RestoredDisk]):
             wait=self.pause,
             note=run_log().warning,
         )
+        if kept:
+            self.free.add(target.uid)
         return kept
 
     def _ask_after(self, share: Share[Placement], silent_s: float) -> None:

@@ -227,8 +227,10 @@ def test_workers_that_never_come_do_not_hold_a_backup_up(order):
 
 def test_without_a_server_everything_is_captured_here(order):
     _, _, workers, here = work(order, lambda number, take: "refuse")
-    assert [take for _, take in here.begun] == [1, 1, 1, 1]
+    assert len(here.begun) == 4
     assert workers.started == []
+    # The one that was asked for in vain: its first take may be under way all the same.
+    assert sorted(take for _, take in here.begun) == [1, 1, 1, 2]
 
 
 def test_who_always_dies_is_asked_so_often_and_no_more(order):
