@@ -62,8 +62,13 @@ test-prefects: setup
 	if [ -n "$$failed" ]; then echo "failed with Prefect:$$failed"; fi; \
 	[ -z "$$failed" ]
 
-test-all: setup
-	$(BIN)/python -m pytest -q
+# Everything there is: the checks, the quick tests on every Python, and what needs servers, root or time;
+# an hour and more. Best as root.
+test-all: check test-pythons test-heavy
+
+.PHONY: test-heavy
+test-heavy: setup
+	$(BIN)/python -m pytest -q -m "server or slow or root"
 
 # A cluster on this machine, as root: PostgreSQL, Redis, a server, workers of two hosts; one is killed.
 # apt install postgresql redis-server
