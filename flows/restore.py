@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from prefect import flow
 
+from blocks.catalog.writers import fingerprint
 from blocks.policy.recovery import RestorePlan
 from blocks.units import counted
 from flows.approval import approve, plan_markdown
@@ -104,7 +105,9 @@ def restore(  # noqa: PLR0913 - the form a person fills in
                 allow_bad=allow_bad,
                 read_back=verify,
                 cipher=cipher,
-                colleagues=PrefectColleagues(run, f"restore-part/{group}-restore-part"),
+                colleagues=lambda order: PrefectColleagues(
+                    run, f"restore-part/{group}-restore-part", order=fingerprint(order)
+                ),
                 workers=workers,
             )
         else:

@@ -13,7 +13,12 @@ from typing import Any
 from prefect import flow
 
 from blocks.catalog.point import PointId
-from blocks.catalog.writers import close_gone, open_writers, read_restore_order
+from blocks.catalog.writers import (
+    close_gone,
+    open_writers,
+    read_restore_order,
+    require_genuine,
+)
 from blocks.errors import ObjectMissing
 from flows.endings import Ending, ended, skipped
 from tasks.open import configuration as load_configuration
@@ -30,7 +35,7 @@ from tasks.steps import side_by_side
     task_runner=side_by_side(),
     persist_result=False,
 )
-def restore_part(group: str, run_id: str, uid: str, take: int) -> Any:
+def restore_part(group: str, run_id: str, uid: str, take: int, order: str) -> Any:
     """Restore one volume of a restore that another worker owns.
 
     Args:
@@ -38,19 +43,22 @@ def restore_part(group: str, run_id: str, uid: str, take: int) -> Any:
         run_id: the run that owns the restore; its order is in the bucket.
         uid: the volume's UID.
         take: 1 to write it; more, to find out whether who began it is gone.
+        order: the fingerprint of the order, as its owner wrote it: who can only write into the
+            bucket cannot have another disk written.
     """
     wanted = load_configuration()
     source = store(wanted, wanted.profile(group, method="cloud").bucket_name)
     clear_dead_runs()
     close_gone(source, open_writers(source))
     try:
-        order = read_restore_order(source, group, run_id)
+        read = read_restore_order(source, group, run_id)
     except ObjectMissing:
         return ended(skipped(group, f"restore {run_id} is over"))
+    require_genuine(read, order)
     if take > 1:
         return ended(skipped(group, "looked for dead processes of this machine"))
     with part_of(PointId(run_id), group, "restore", f"{uid}.{take}") as run:
-        restored = restore_share(run, wanted, source, order, uid)
+        restored = restore_share(run, wanted, source, read, uid)
     if restored is None:
         return ended(skipped(group, f"restore {run_id} did not wait for this"))
     return ended(

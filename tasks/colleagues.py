@@ -21,13 +21,15 @@ log = logging.getLogger(__name__)
 class PrefectColleagues:
     """The workers of the pool `flashvault-capture`, by a deployment of the group."""
 
-    def __init__(self, run: Run, deployment: str) -> None:
+    def __init__(self, run: Run, deployment: str, **more: str) -> None:
         """Prepare to ask.
 
         Args:
             run: whose work it is.
             deployment: `capture-part/RG1-capture` or `restore-part/RG1-restore-part`.
+            more: further parameters of each run.
         """
+        self._more = more
         self._run = run
         self._deployment = deployment
 
@@ -39,7 +41,13 @@ class PrefectColleagues:
         started = ask(
             lambda: asked(
                 self._deployment,
-                parameters={"group": run.group, "run_id": run.id, "uid": uid, "take": take},
+                parameters={
+                    "group": run.group,
+                    "run_id": run.id,
+                    "uid": uid,
+                    "take": take,
+                    **self._more,
+                },
                 timeout=0,
                 tags=["flashvault", f"group:{run.group}", kind],
                 idempotency_key=f"{run.id}.{uid}.{take}",

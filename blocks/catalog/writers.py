@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from blake3 import blake3
 from pydantic import BaseModel, ConfigDict
 from ulid import ULID
 
@@ -28,7 +29,7 @@ from blocks.catalog.document import each, read_sealed, seal, unseal, write_once
 from blocks.catalog.orders import Beat, order_folder
 from blocks.catalog.owner import Owner, is_alive, this_process
 from blocks.catalog.point import PointId
-from blocks.errors import ObjectMissing
+from blocks.errors import CorruptData, ObjectMissing
 from blocks.store.base import Store
 
 FOLDER = "journal/"
@@ -155,6 +156,23 @@ def read_restore_order(store: Store, group: str, run_id: str) -> RestoreOrder:
         ObjectMissing: the restore is over.
     """
     return read_sealed(store, restore_order_key(group, run_id), RestoreOrder)
+
+
+def fingerprint(order: RestoreOrder) -> str:
+    """Return what tells an order from any other, as 64 hex digits: BLAKE3 of its document."""
+    return blake3(seal(order)).hexdigest()
+
+
+def require_genuine(order: RestoreOrder, wanted: str) -> None:
+    """Refuse an order that is not the one whose fingerprint its owner told.
+
+    Raises:
+        CorruptData: it was replaced in the bucket.
+    """
+    if fingerprint(order) != wanted:
+        raise CorruptData(
+            f"the order of restore {order.run_id} of {order.group} is not the one its owner wrote"
+        )
 
 
 def keep(store: Store, order: RestoreOrder, target: OrderedTarget) -> bool:

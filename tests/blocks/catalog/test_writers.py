@@ -28,6 +28,7 @@ from blocks.catalog.writers import (
     close,
     close_gone,
     end_restore_order,
+    fingerprint,
     holders,
     is_gone,
     keep,
@@ -35,11 +36,12 @@ from blocks.catalog.writers import (
     open_writers,
     read_closed,
     read_restore_order,
+    require_genuine,
     sign,
     sweep,
     write_restore_order,
 )
-from blocks.errors import FlashvaultError, ObjectMissing
+from blocks.errors import CorruptData, FlashvaultError, ObjectMissing
 from blocks.store.memory import MemoryStore
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "faults"))
@@ -81,6 +83,15 @@ def test_an_order_is_read_as_it_was_written(store, order):
     assert read_restore_order(store, "RG1", RUN) == order
     with pytest.raises(ObjectMissing):
         read_restore_order(store, "RG1", str(ULID()))
+
+
+def test_an_order_that_was_replaced_in_the_bucket_is_refused(store, order):
+    told = fingerprint(order)
+    require_genuine(read_restore_order(store, "RG1", RUN), told)
+    other = order.targets[0].model_copy(update={"target_uid": "PRODUCTION"})
+    forged = order.model_copy(update={"targets": (other, order.targets[1])})
+    with pytest.raises(CorruptData, match="not the one its owner wrote"):
+        require_genuine(forged, told)
 
 
 def test_what_the_owner_keeps_nobody_begins_and_the_other_way_round(store, order):
