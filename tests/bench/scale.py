@@ -67,17 +67,19 @@ def _rss_mib(pid: int) -> float:
     return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
-def session_of(pid: int) -> list[int]:
-    """Return the processes of a session: `topology.started` gives each part one."""
-    found = []
+def family_of(pid: int) -> list[int]:
+    """Return a process and all that came of it; PostgreSQL gives each of its own a session."""
+    parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == pid:
-                found.append(int(entry.name))
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for each in found:
+        found += parents.get(each, [])
     return found
 
 
@@ -100,7 +102,7 @@ def measure(cluster: Cluster) -> None:
     host = cluster.hosts[0]
     server = cluster.server.process.pid
     database = cluster.database.process.pid
-    usage = Usage(lambda: {"server": session_of(server), "PostgreSQL": session_of(database)})
+    usage = Usage(lambda: {"server": family_of(server), "PostgreSQL": family_of(database)})
     with timed("second `apply`, nothing to do", usage):
         assert host.flashvault("apply")["changes"] == []
     with timed("`modify` of one profile", usage):
