@@ -191,30 +191,27 @@ def _cloud(profile: BackupProfile) -> list[Wanted]:
         pool=RESTORE_POOL,
     )
     if profile.capture_workers > 1:
-        found += [_capture(profile), _restore_part(profile)]
+        found += _parts(profile)
     return [*found, restore]
 
 
-def _capture(profile: BackupProfile) -> Wanted:
-    return Wanted(
-        f"{profile.name}-capture",
-        "flows.capture.capture_part",
-        f"Captures single volumes of {profile.name}; started by its backups, never by hand.",
-        tags=_tags(profile, "capture"),
-        pool=CAPTURE_POOL,
-        limit=None,
-    )
-
-
-def _restore_part(profile: BackupProfile) -> Wanted:
-    return Wanted(
-        f"{profile.name}-restore-part",
-        "flows.restore_part.restore_part",
-        f"Restores single volumes of {profile.name}; started by its restores, never by hand.",
-        tags=_tags(profile, "restore-part"),
-        pool=CAPTURE_POOL,
-        limit=None,
-    )
+def _parts(profile: BackupProfile) -> list[Wanted]:
+    """Return what other workers do of a large group: asked for by its runs, never by hand."""
+    parts = [
+        ("capture", "flows.capture.capture_part", "Captures", "backups"),
+        ("restore-part", "flows.restore_part.restore_part", "Restores", "restores"),
+    ]
+    return [
+        Wanted(
+            f"{profile.name}-{kind}",
+            entrypoint,
+            f"{does} single volumes of {profile.name}; started by its {runs}, never by hand.",
+            tags=_tags(profile, kind),
+            pool=CAPTURE_POOL,
+            limit=None,
+        )
+        for kind, entrypoint, does, runs in parts
+    ]
 
 
 def _sync(profile: BackupProfile) -> Wanted:
