@@ -116,11 +116,11 @@ def test_a_backup_whose_server_freezes_commits_without_waiting_for_it(
         finally:
             cluster.server.process.send_signal(signal.SIGCONT)
         cluster.server.wait_ready()
-        assert cluster.state(run)["type"] in {"RUNNING", "CRASHED"}
         host.flashvault("reconcile")
+    # By reconcile, or by what the process had sent to the frozen server, which reads it now.
     state = cluster.state(run)
     assert state["type"] == "COMPLETED"
-    assert "the restore point is there" in state["message"]
+    assert "restore point" in state["message"]
     assert cluster.points()[group] == [*before, point]
     cluster.require_identical(tmp_path, [group])
     cluster.require_nothing_left()
