@@ -94,7 +94,7 @@ def restore_with_crew(
         TargetInUse: a worker has begun a disk, and nobody can say that it writes no more.
     """
     bucket = configuration().profile(asked.group).bucket_name
-    order = order_of(run, bucket, plan, writers, allow_bad=allow_bad, read_back=read_back)
+    order = order_of(run, plan, writers, allow_bad=allow_bad, read_back=read_back)
 
     def begin_here(placement: Placement, _take: int) -> Outcome[RestoredDisk]:
         machine = writers[placement.volume.uid]
@@ -102,7 +102,7 @@ def restore_with_crew(
             run, plan, placement, source, machine, allow_bad, read_back, cipher
         )
 
-    with _ordered_in(source, run, order):
+    with _ordered_in(source, run, bucket, order):
         crew = RestoreCrew(
             run, source, order.folder, colleagues(order), begin_here, size=workers, order=order
         )
@@ -112,7 +112,6 @@ def restore_with_crew(
 
 def order_of(
     run: Run,
-    bucket: str,
     plan: RestorePlan,
     writers: Mapping[str, Host],
     *,
@@ -125,7 +124,6 @@ def order_of(
         group=run.group,
         run_id=run.id,
         point=plan.point.id,
-        bucket=bucket,
         writer=writers[shared[0].volume.uid].name,
         owner=this_process(),
         machine=machine_id(),
@@ -144,9 +142,9 @@ def order_of(
 
 
 @contextmanager
-def _ordered_in(source: Store, run: Run, order: RestoreOrder) -> Iterator[None]:
+def _ordered_in(source: Store, run: Run, bucket: str, order: RestoreOrder) -> Iterator[None]:
     """Have an order in the bucket for as long as the work lasts; no way out leaves a writer."""
-    made = run.journal.made(RESTORING, bucket=order.bucket, group=run.group, run=run.id)
+    made = run.journal.made(RESTORING, bucket=bucket, group=run.group, run=run.id)
     try:
         write_restore_order(source, order)
         yield

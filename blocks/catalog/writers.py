@@ -64,7 +64,6 @@ class RestoreOrder(_Record):
     group: str
     run_id: PointId
     point: PointId
-    bucket: str
     writer: str
     """The configured host that writes: each worker reaches it its own way."""
     owner: Owner

@@ -81,7 +81,6 @@ class Site:
             group="RG1",
             run_id=RUN,
             point=PointId(str(ULID())),
-            bucket="b",
             writer="backup",
             owner=this_process(),
             machine=machine_id(),

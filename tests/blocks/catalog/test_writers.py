@@ -58,7 +58,6 @@ def order_of(volumes: int = 2) -> RestoreOrder:
         group="RG1",
         run_id=RUN,
         point=PointId(str(ULID())),
-        bucket="bucket",
         writer="backup",
         targets=tuple(
             OrderedTarget(uid=f"V{n}", disk=f"hdisk{n}", target=f"hdisk3{n}", target_uid=f"T{n}")

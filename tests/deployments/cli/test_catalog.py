@@ -137,7 +137,6 @@ def test_a_restore_by_several_workers_is_listed_and_ended(
         group="db",
         run_id=new_id(),
         point=new_id(),
-        bucket="bucket",
         writer="backup",
         owner=this_process(),
         machine=machine_id(),
