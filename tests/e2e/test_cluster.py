@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from topology import MARKS, Cluster, cluster_of, note, processes_of, wait_until
+from topology import MARKS, Cluster, cluster_of, kill_all, note, wait_until
+
+from blocks.units import MIB
 
 GROUPS = int(os.environ.get("CLUSTER_GROUPS", "4"))
 
@@ -52,16 +54,14 @@ def test_a_host_that_dies_is_cleared_when_it_is_back_and_its_work_redone(
     before = cluster.points()
     first, second = cluster.hosts
     with first.worker():
-        with second.worker():
+        with cluster.slow_store(MIB // 4), second.worker():
             runs = {name: cluster.back_up(name) for name in cluster.names}
             wait_until(lambda: cluster.in_the_middle_of_all(second, runs), "second host's runs")
             lost = [json.loads(path.read_text().splitlines()[0]) for path in second.begun()]
-            for pid in processes_of(second):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(second)
         groups = {row["run"]["group"] for row in lost}
         assert groups
         rest = {name: run for name, run in runs.items() if name not in groups}
-        wait_until(lambda: not processes_of(second), "the host is gone", 60)
         with second.worker():
             second.flashvault("reconcile")
             states = cluster.ended({name: runs[name] for name in groups})

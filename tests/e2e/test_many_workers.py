@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from topology import MARKS, Cluster, Host, cluster_of, note, processes_of, wait_until
+from topology import MARKS, Cluster, Host, cluster_of, kill_all, note, wait_until
 
 from blocks.catalog import shelf
 from blocks.catalog.point import RestorePoint
 from blocks.catalog.writers import open_writers
 from blocks.store.clients import open_store, parse_bucket_url
 from blocks.units import MIB
-from deployments.lab.s3 import fault_file
-from deployments.lab.s3_proxy import S3Fault, write_fault
 from deployments.schedules import CAPTURE_POOL, RESTORE_POOL
 
 pytestmark = MARKS
@@ -104,8 +102,7 @@ def test_a_host_that_vanishes_with_a_share_is_noticed_without_a_word_from_prefec
             run = cluster.back_up(slow_group)
             wait_until(lambda: shares(second), "a share on the second host")
             began = time.monotonic()
-            for pid in processes_of(second):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(second)
         assert cluster.ended({slow_group: run}) == {slow_group: "COMPLETED"}
         note(f"from the death of a host to the restore point: {time.monotonic() - began:.1f} s")
     assert takes(newest(cluster, slow_group)) == {"1", "2"}
@@ -124,10 +121,8 @@ def backed_up(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.fill(request.param)
     cluster.hosts[0].flashvault("backup", group, "--full", "--force")
     modify(cluster, group, "CAPTURE_WORKERS=2")
-    file = fault_file(cluster.place / "lab")
-    write_fault(file, S3Fault("slow", bytes_per_s=MIB))
-    yield group
-    write_fault(file, S3Fault())
+    with cluster.slow_store(MIB):
+        yield group
     modify(cluster, group, "CAPTURE_WORKERS=")
 
 
@@ -183,8 +178,7 @@ def test_a_restore_is_not_done_while_a_vanished_host_may_write(cluster: Cluster,
         with second.worker(CAPTURE_POOL):
             run = restored_onto_spares(cluster, backed_up)
             wait_until(lambda: written_by_others(cluster), "a disk that the second host writes")
-            for pid in processes_of(second):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(second)
         time.sleep(30)  # the owner has long written its own disk
         assert cluster.state(run)["type"] == "RUNNING"
         assert written_by_others(cluster) == [second.name]

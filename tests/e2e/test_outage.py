@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from topology import MARKS, Cluster, Host, cluster_of, note, processes_of, wait_until
+from topology import MARKS, Cluster, cluster_of, kill_all, note, wait_until
 
 from deployments.schedules import RECONCILE, RESTORE_POOL
 
@@ -74,9 +73,7 @@ def test_a_backup_that_ends_while_the_server_is_away_is_committed_and_called_so_
         (point,) = wait_until(lambda: set(cluster.points()[group]) - set(before), "the point")
         wait_until((host.state / "ended" / f"{run}.json").exists, "the flow's end")
         # Prefect tries for minutes to tell its server, and gives up: no need to wait for that.
-        for pid in engines(host):
-            os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not engines(host), "the engine's end")
+        kill_all(host, "prefect.engine")
         cluster.server.start()
         # Nobody could tell the server, or the worker now tells it that a process was killed.
         assert cluster.state(run)["type"] in {"RUNNING", "CRASHED"}
@@ -110,9 +107,7 @@ def test_a_backup_whose_server_freezes_commits_without_waiting_for_it(
             host.flashvault("catalog", "claims", group)
             note(f"a look at the claims meanwhile: {time.monotonic() - began:.1f} s")
             # As above: that the process tries to tell its server is another matter.
-            for pid in engines(host):
-                os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not engines(host), "the engine's end")
+            kill_all(host, "prefect.engine")
         finally:
             cluster.server.process.send_signal(signal.SIGCONT)
         cluster.server.wait_ready()
@@ -139,8 +134,7 @@ def test_a_host_that_falls_silent_is_noticed_by_its_missing_heartbeat_and_cleare
         run = cluster.back_up(group)
         wait_until(host.begun, "the backup's claim")
         wait_until(lambda: heartbeats(cluster, run), "its first heartbeat")
-        for pid in processes_of(host):
-            os.kill(pid, signal.SIGKILL)
+        kill_all(host)
     assert host.begun(), "it has left debris"
     began = time.monotonic()
     with host.worker(), host.worker(RESTORE_POOL):
@@ -155,10 +149,6 @@ def test_a_host_that_falls_silent_is_noticed_by_its_missing_heartbeat_and_cleare
         assert cluster.ended({group: again}) == {group: "COMPLETED"}
     cluster.require_identical(tmp_path, [group])
     cluster.require_nothing_left()
-
-
-def engines(host: Host) -> list[int]:
-    return [pid for pid, words in processes_of(host).items() if "prefect.engine" in words]
 
 
 def hasten(cluster: Cluster, name: str, *, within_s: float) -> None:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +35,8 @@ from blocks.svc.model import CopyState
 from blocks.units import MIB
 from deployments.lab import site as lab
 from deployments.lab.processes import free_port
+from deployments.lab.s3 import fault_file
+from deployments.lab.s3_proxy import S3Fault, write_fault
 from deployments.schedules import POOL
 from tasks.open import array, configuration
 from tasks.publish import CLAIMED
@@ -116,6 +118,19 @@ def processes_of(host: Host) -> dict[int, str]:
         if f"FLASHVAULT_STATE={host.state}".encode() in env and words:
             found[int(entry.name)] = words
     return found
+
+
+def kill_all(host: Host, word: str = "") -> None:
+    """Kill what runs on a host, as a power cut would; with a word, only what is called with it."""
+
+    def are_gone() -> bool:
+        left = [pid for pid, words in processes_of(host).items() if word in words]
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+    wait_until(are_gone, f"the end of what runs on {host.name}", 60)
 
 
 class Host:
@@ -219,6 +234,16 @@ class Cluster:
     def points(self) -> dict[str, list[str]]:
         store = open_store(parse_bucket_url(f"s3://{self.site.s3.bucket}"))
         return {name: [point.id for point in shelf.points(store, name)] for name in self.names}
+
+    @contextmanager
+    def slow_store(self, bytes_per_s: int) -> Iterator[None]:
+        """Let a connection to the store carry so little that a run can be caught in its middle."""
+        file = fault_file(self.place / "lab")
+        write_fault(file, S3Fault("slow", bytes_per_s=bytes_per_s))
+        try:
+            yield
+        finally:
+            write_fault(file, S3Fault())
 
     def fill(self, seed: int) -> None:
         """Write every source volume anew."""
