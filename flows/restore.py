@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from prefect import flow
 
-from blocks.catalog.writers import fingerprint
 from blocks.policy.recovery import RestorePlan
 from blocks.units import counted
 from flows.approval import approve, plan_markdown
@@ -105,8 +104,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
                 allow_bad=allow_bad,
                 read_back=verify,
                 cipher=cipher,
-                colleagues=lambda order: PrefectColleagues(
-                    run, f"restore-part/{group}-restore-part", order=fingerprint(order)
+                colleagues=lambda secret: PrefectColleagues(
+                    run, f"restore-part/{group}-restore-part", secret=secret
                 ),
                 workers=workers,
             )

@@ -17,7 +17,8 @@ from blocks.catalog.writers import (
     close_gone,
     open_writers,
     read_restore_order,
-    require_genuine,
+    require_proven,
+    restore_order_key,
 )
 from blocks.errors import ObjectMissing
 from flows.endings import Ending, ended, skipped
@@ -35,7 +36,7 @@ from tasks.steps import side_by_side
     task_runner=side_by_side(),
     persist_result=False,
 )
-def restore_part(group: str, run_id: str, uid: str, take: int, order: str) -> Any:
+def restore_part(group: str, run_id: str, uid: str, take: int, secret: str) -> Any:
     """Restore one volume of a restore that another worker owns.
 
     Args:
@@ -43,8 +44,9 @@ def restore_part(group: str, run_id: str, uid: str, take: int, order: str) -> An
         run_id: the run that owns the restore; its order is in the bucket.
         uid: the volume's UID.
         take: 1 to write it; more, to find out whether who began it is gone.
-        order: the fingerprint of the order, as its owner wrote it: who can only write into the
-            bucket cannot have another disk written.
+        secret: what the workers of this restore share. It comes through Prefect and never lies in
+            the bucket: who can only write there can neither have another disk written nor say that
+            one is restored.
     """
     wanted = load_configuration()
     source = store(wanted, wanted.profile(group, method="cloud").bucket_name)
@@ -54,11 +56,11 @@ def restore_part(group: str, run_id: str, uid: str, take: int, order: str) -> An
         read = read_restore_order(source, group, run_id)
     except ObjectMissing:
         return ended(skipped(group, f"restore {run_id} is over"))
-    require_genuine(read, order)
+    require_proven(read, restore_order_key(group, run_id), secret)
     if take > 1:
         return ended(skipped(group, "looked for dead processes of this machine"))
     with part_of(PointId(run_id), group, "restore", f"{uid}.{take}") as run:
-        restored = restore_share(run, wanted, source, read, uid)
+        restored = restore_share(run, wanted, source, read, uid, secret)
     if restored is None:
         return ended(skipped(group, f"restore {run_id} did not wait for this"))
     return ended(

@@ -27,8 +27,12 @@ from blocks.catalog.writers import (
     end_restore_order,
     keep,
     machine_id,
+    new_secret,
     open_writers,
+    proven,
     read_closed,
+    require_proven,
+    restore_order_key,
     sign_prefix,
     write_restore_order,
     writer_key,
@@ -85,7 +89,7 @@ def restore_with_crew(
     allow_bad: bool,
     read_back: bool,
     cipher: Cipher | None,
-    colleagues: Callable[[RestoreOrder], Colleagues],
+    colleagues: Callable[[str], Colleagues],
     workers: int,
 ) -> list[RestoredDisk]:
     """Restore every volume, here and on other workers; results in order.
@@ -94,7 +98,9 @@ def restore_with_crew(
         TargetInUse: a worker has begun a disk, and nobody can say that it writes no more.
     """
     bucket = configuration().profile(asked.group).bucket_name
+    secret = new_secret()
     order = order_of(run, plan, writers, allow_bad=allow_bad, read_back=read_back)
+    order = proven(order, restore_order_key(order.group, order.run_id), secret)
 
     def begin_here(placement: Placement, _take: int) -> Outcome[RestoredDisk]:
         machine = writers[placement.volume.uid]
@@ -104,7 +110,14 @@ def restore_with_crew(
 
     with _ordered_in(source, run, bucket, order):
         crew = RestoreCrew(
-            run, source, order.folder, colleagues(order), begin_here, size=workers, order=order
+            run,
+            source,
+            order.folder,
+            colleagues(secret),
+            begin_here,
+            size=workers,
+            order=order,
+            secret=secret,
         )
         done = crew.work(plan.placements)
     return [done[placement.volume.uid] for placement in plan.placements]
@@ -191,6 +204,7 @@ class RestoreCrew(Crew[Placement, RestoredDisk]):
     """Writes the volumes of one restore."""
 
     order: RestoreOrder = field(kw_only=True)
+    secret: str = field(kw_only=True)
     asked: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By UID, how often others were asked whether a silent worker is gone, and when last."""
     warned: set[str] = field(default_factory=set)
@@ -232,6 +246,8 @@ class RestoreCrew(Crew[Placement, RestoredDisk]):
         closed = read_closed(self.store, self.order, share.uid)
         self.shares.remove(share)
         if closed.restored is not None:
+            key = closed_key(self.order.group, self.order.run_id, share.uid)
+            require_proven(closed, key, self.secret)
             self.done[share.uid] = restored_from(closed.restored)
             run_log().info("%s was restored by another worker", share.item.volume.disk)
             return

@@ -7,7 +7,16 @@ from dataclasses import asdict
 from functools import partial
 
 from blocks.catalog import shelf
-from blocks.catalog.writers import Closed, RestoreOrder, Writer, begin, close, sign
+from blocks.catalog.writers import (
+    Closed,
+    RestoreOrder,
+    Writer,
+    begin,
+    close,
+    closed_key,
+    proven,
+    sign,
+)
 from blocks.errors import ConfigError, DiskMissing
 from blocks.host.base import Host
 from blocks.policy.recovery import Candidate, RestorePlan, plan_restore
@@ -24,7 +33,7 @@ from tasks.steps import run_log
 
 
 def restore_share(
-    run: Run, wanted: Configuration, source: Store, order: RestoreOrder, uid: str
+    run: Run, wanted: Configuration, source: Store, order: RestoreOrder, uid: str, secret: str
 ) -> RestoredDisk | None:
     """Write one volume of an order, and record that nobody here writes it any more.
 
@@ -61,7 +70,8 @@ def restore_share(
                 order.read_back,
                 cipher,
             )
-        closed = Closed(restored=asdict(restored))
+        key = closed_key(writer.group, writer.run_id, writer.uid)
+        closed = proven(Closed(restored=asdict(restored)), key, secret)
     except Exception as error:
         closed = Closed(error=describe(error))
         raise

@@ -15,11 +15,13 @@ a disk stays for a day, so that an order that is written late, or twice, lets no
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict
@@ -60,6 +62,9 @@ class OrderedTarget(_Record):
 
 class RestoreOrder(_Record):
     """A restore that is going on."""
+
+    proof: str = ""
+    """That its owner wrote it (`proven`)."""
 
     group: str
     run_id: PointId
@@ -119,8 +124,14 @@ class Holder:
 class Closed(_Record):
     """A writer that will never write again: what it restored, or why it did not."""
 
+    proof: str = ""
+    """That a worker of this restore says what it restored. An error needs none: reconcile and an
+    operator may say that a writer is gone, and the disk is written anew."""
     restored: Mapping[str, Any] | None = None
     error: str = ""
+
+
+Provable = TypeVar("Provable", RestoreOrder, Closed)
 
 
 def restore_order_key(group: str, run_id: str) -> str:
@@ -157,21 +168,29 @@ def read_restore_order(store: Store, group: str, run_id: str) -> RestoreOrder:
     return read_sealed(store, restore_order_key(group, run_id), RestoreOrder)
 
 
-def fingerprint(order: RestoreOrder) -> str:
-    """Return what tells an order from any other, as 64 hex digits: BLAKE3 of its document."""
-    return blake3(seal(order)).hexdigest()
+def new_secret() -> str:
+    """Return what the workers of one restore share, 64 hex digits. It never lies in the bucket."""
+    return secrets.token_hex(32)
 
 
-def require_genuine(order: RestoreOrder, wanted: str) -> None:
-    """Refuse an order that is not the one whose fingerprint its owner told.
+def proven(document: Provable, key: str, secret: str) -> Provable:
+    """Return a document with a proof that somebody who knows the secret wrote it for this key.
+
+    The proof is BLAKE3 of the key and the document, keyed with the secret.
+    """
+    bare = document.model_copy(update={"proof": ""})
+    said = b"\n".join([key.encode(), seal(bare)])
+    return bare.model_copy(update={"proof": blake3(said, key=bytes.fromhex(secret)).hexdigest()})
+
+
+def require_proven(document: Provable, key: str, secret: str) -> None:
+    """Refuse a document that nobody wrote who knows the secret.
 
     Raises:
-        CorruptData: it was replaced in the bucket.
+        CorruptData: it was made or replaced by somebody who can write into the bucket only.
     """
-    if fingerprint(order) != wanted:
-        raise CorruptData(
-            f"the order of restore {order.run_id} of {order.group} is not the one its owner wrote"
-        )
+    if not hmac.compare_digest(document.proof, proven(document, key, secret).proof):
+        raise CorruptData(f"{key} was not written by this restore")
 
 
 def keep(store: Store, order: RestoreOrder, target: OrderedTarget) -> bool:

@@ -17,8 +17,11 @@ from blocks.catalog.writers import (
     RestoreOrder,
     begin,
     close,
+    closed_key,
     machine_id,
+    new_secret,
     open_writers,
+    proven,
     sign,
     write_restore_order,
 )
@@ -91,6 +94,7 @@ class Site:
                 for n in range(VOLUMES)
             ),
         )
+        self.secret = new_secret()
         write_restore_order(self.store, self.order)
         self.behaviour = behaviour
         self.clock = Time()
@@ -108,6 +112,7 @@ class Site:
             clock=self.clock,
             pause=self.clock.pause,
             order=self.order,
+            secret=self.secret,
         )
 
     def work(self):
@@ -132,7 +137,7 @@ class Site:
             raise ConnectionError("no server")
         self.started.append((uid, take))
         self.runs[f"{uid}.{take}"] = what
-        if what in {"write", "fail", "die", "vanish"}:
+        if what in {"write", "lie", "fail", "die", "vanish"}:
             writer = begin(self.store, self.order, self.target(uid))
             assert writer is not None
             sign(self.store, writer, 1, Beat(worker=this_process()))
@@ -144,8 +149,11 @@ class Site:
 
     def go_on(self):
         for uid, (writer, what) in list(self.writing.items()):
-            if what == "write":
-                close(self.store, writer, Closed(restored=asdict(restored(uid, "there"))))
+            if what in {"write", "lie"}:
+                closed = Closed(restored=asdict(restored(uid, "there")))
+                if what == "write":
+                    closed = proven(closed, closed_key("RG1", RUN, uid), self.secret)
+                close(self.store, writer, closed)
                 del self.writing[uid]
             if what == "fail":
                 close(self.store, writer, Closed(error="no such disk"))
@@ -167,6 +175,12 @@ def test_disks_are_shared_and_each_is_written_once():
     assert {disk.uid for disk in done.values()} == set(done)
     assert {disk.volume for disk in done.values()} == {"here", "there"}
     assert done["V0"].bad == ((0, 2),), "damage found elsewhere is not lost on the way"
+
+
+def test_a_disk_that_somebody_in_the_bucket_calls_restored_is_not_believed():
+    site = Site(lambda uid, take: "lie")
+    with pytest.raises(CorruptData, match="not written by this restore"):
+        site.work()
 
 
 def test_what_a_worker_could_not_write_is_written_here():

@@ -27,16 +27,19 @@ from blocks.catalog.writers import (
     begin,
     close,
     close_gone,
+    closed_key,
     end_restore_order,
-    fingerprint,
     holders,
     is_gone,
     keep,
     machine_id,
+    new_secret,
     open_writers,
+    proven,
     read_closed,
     read_restore_order,
-    require_genuine,
+    require_proven,
+    restore_order_key,
     sign,
     sweep,
     write_restore_order,
@@ -84,13 +87,34 @@ def test_an_order_is_read_as_it_was_written(store, order):
         read_restore_order(store, "RG1", str(ULID()))
 
 
-def test_an_order_that_was_replaced_in_the_bucket_is_refused(store, order):
-    told = fingerprint(order)
-    require_genuine(read_restore_order(store, "RG1", RUN), told)
+def test_who_does_not_know_the_secret_can_neither_order_nor_say_what_is_restored(store, order):
+    secret, key = new_secret(), restore_order_key("RG1", RUN)
+    written = proven(order, key, secret)
+    require_proven(written, key, secret)
     other = order.targets[0].model_copy(update={"target_uid": "PRODUCTION"})
-    forged = order.model_copy(update={"targets": (other, order.targets[1])})
-    with pytest.raises(CorruptData, match="not the one its owner wrote"):
-        require_genuine(forged, told)
+    forged = written.model_copy(update={"targets": (other, order.targets[1])})
+    forger, elsewhere = new_secret(), restore_order_key("RG1", "B")
+    refused = [
+        (forged, key),
+        (order, key),
+        (proven(forged, key, forger), key),
+        (written, elsewhere),
+    ]
+    for document, where in refused:
+        with pytest.raises(CorruptData, match="not written by this restore"):
+            require_proven(document, where, secret)
+
+
+def test_a_proof_holds_when_it_comes_back_from_the_bucket(store, order):
+    secret, key = new_secret(), closed_key("RG1", RUN, "V0")
+    writer = begin(store, order, order.targets[0])
+    said = {"bad": ((1, 2),), "seconds": 0.1 + 0.2, "sha256": None, "of": {"ä": [1.0, 2e300]}}
+    close(store, writer, proven(Closed(restored=said), key, secret))
+    closed = read_closed(store, order, "V0")
+    require_proven(closed, key, secret)
+    lied = closed.model_copy(update={"restored": {**said, "bad": ()}})
+    with pytest.raises(CorruptData):
+        require_proven(lied, key, secret)
 
 
 def test_what_the_owner_keeps_nobody_begins_and_the_other_way_round(store, order):
