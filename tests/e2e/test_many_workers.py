@@ -153,6 +153,14 @@ def written_by_others(cluster: Cluster) -> list[str]:
     return [writer.worker.host for writer in open_writers(store)]
 
 
+def said_by_others(cluster: Cluster) -> list[list[str]]:
+    """Return for each disk that another worker wrote, earliest first, how that ended."""
+    store = open_store(parse_bucket_url(f"s3://{cluster.site.s3.bucket}"))
+    keys = sorted(info.key for info in store.list("journal/") if ".closed." in info.key)
+    said = [json.loads(store.get(key)) for key in keys]
+    return [[kind for kind in ("restored", "error") if each.get(kind)] for each in said]
+
+
 @pytest.mark.parametrize("backed_up", [21], indirect=True)
 def test_two_workers_restore_one_group_and_a_disk_has_one_writer_at_a_time(
     cluster: Cluster, backed_up: str
@@ -166,6 +174,13 @@ def test_two_workers_restore_one_group_and_a_disk_has_one_writer_at_a_time(
         os.kill(victim["pid"], signal.SIGKILL)
         assert cluster.ended({backed_up: run}) == {backed_up: "COMPLETED"}
         note(f"from the death of a writer to the proven restore: {time.monotonic() - began:.1f} s")
+        require_spares_identical(cluster, backed_up)
+        # And once more with nobody killed: the owner believes what the other worker says.
+        cluster.fill(20)
+        cluster.hosts[0].flashvault("backup", backed_up, "--full", "--force")
+        again = restored_onto_spares(cluster, backed_up)
+        assert cluster.ended({backed_up: again}) == {backed_up: "COMPLETED"}
+        assert said_by_others(cluster) == [["error"], ["restored"]]
     require_spares_identical(cluster, backed_up)
     assert written_by_others(cluster) == []
     assert list(first.state.glob("runs/*.jsonl")) == []
