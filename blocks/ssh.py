@@ -38,6 +38,7 @@ from blocks.units import GIB, KIB, MIB, format_size
 log = logging.getLogger(__name__)
 # Whatever paramiko has to say is raised here as an error of ours; it must not also print it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 # Chosen by measurement (docs/adr/0011-ssh-as-a-data-path.md): with a 64 MiB window paramiko's
 # buffers grow until copying them costs more than the cipher.

@@ -13,11 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blocks.errors import GroupBusy
+from blocks.errors import GroupBusy, HostError
 from blocks.units import slug
 
 LOCK_POLL_S = 0.2
@@ -35,6 +36,24 @@ def state_directory() -> Path:
         return Path("/var/lib/flashvault")
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "flashvault"
+
+
+@contextmanager
+def keeping(path: Path) -> Iterator[None]:
+    """Make the directory of a file of this machine's state, and say clearly if nothing fits there.
+
+    Raises:
+        HostError: the directory or the file cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield
+    except OSError as error:
+        raise HostError(
+            f"cannot write {path}: {error.strerror}",
+            hint="Locks and journals are kept there: make room, or name a directory that can be"
+            " written with FLASHVAULT_STATE.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +77,12 @@ class Journal:
 
         Raises:
             GroupBusy: its owner is alive.
+            HostError: it cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = path
         self._guard = threading.Lock()
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with keeping(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -115,8 +135,9 @@ class Journal:
             self._descriptor = -1
 
     def _write(self, event: dict[str, Any]) -> None:
-        os.write(self._descriptor, json.dumps(event, default=str).encode() + b"\n")
-        os.fsync(self._descriptor)
+        with keeping(self.path):
+            os.write(self._descriptor, json.dumps(event, default=str).encode() + b"\n")
+            os.fsync(self._descriptor)
 
     def _read(self) -> None:
         data = self.path.read_bytes()
@@ -180,8 +201,8 @@ class GroupLock:
 
     def _take(self, group: str, purpose: str) -> None:
         path = state_directory() / "locks" / slug(group)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with keeping(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -191,8 +212,9 @@ class GroupLock:
                 f"resource group {group} is in use by {holder or 'another run'}",
                 hint="Wait for that run to end; `flashvault runs` shows it.",
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{purpose} (pid {os.getpid()})".encode(), 0)
+        with keeping(path):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{purpose} (pid {os.getpid()})".encode(), 0)
 
     def close(self) -> None:
         """Give the group back."""

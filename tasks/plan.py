@@ -8,7 +8,7 @@ from datetime import datetime
 
 from blocks.catalog import shelf
 from blocks.catalog.point import RestorePoint
-from blocks.errors import ConfigError
+from blocks.errors import ConfigError, PointMissing
 from blocks.host.base import Host
 from blocks.policy.recovery import RestorePlan, plan_restore
 from blocks.profile.model import Configuration
@@ -41,6 +41,7 @@ def plan(run: Run, asked: Asked) -> tuple[RestorePlan, Store, dict[str, Host]]:
         The plan, the store to read from, and the host that writes each volume, by its UID.
     """
     run.check()
+    refuse_idle_names(asked)
     wanted = configured(asked)
     source = open_source(wanted, asked)
     found = find(source, asked)
@@ -57,6 +58,19 @@ def plan(run: Run, asked: Asked) -> tuple[RestorePlan, Store, dict[str, Host]]:
     for note in planned.notes:
         run_log().info("%s", note)
     return planned, source, {uid: machine for uid, (machine, _) in looked.items()}
+
+
+def refuse_idle_names(asked: Asked) -> None:
+    """Refuse a host or a node where it changes nothing: a path is always one of this machine.
+
+    Raises:
+        ConfigError: whoever wrote it means a disk of another machine.
+    """
+    if asked.to and (asked.host or asked.node) and all("/" in path for path in asked.to.values()):
+        raise ConfigError(
+            f"every target is a path of this machine, not of {asked.host or asked.node}",
+            hint="Run it on the machine that has the disk, or name disks: --to hdisk18=hdisk30.",
+        )
 
 
 def configured(asked: Asked) -> Configuration | None:
@@ -92,4 +106,14 @@ def find(source: Store, asked: Asked) -> RestorePoint:
         )
     if asked.point:
         return shelf.read_point(source, asked.group, asked.point)
-    return shelf.find_point(shelf.points(source, asked.group), at=asked.at)
+    points = shelf.points(source, asked.group)
+    if not points:
+        known = ", ".join(shelf.groups(source))
+        raise PointMissing(
+            f"{source.url} holds no restore point of {asked.group}",
+            hint=f"It has those of {known}."
+            if known
+            else "Are bucket and prefix right? Images without points: `flashvault catalog rebuild"
+            f" --bucket {source.url} --dry-run`.",
+        )
+    return shelf.find_point(points, at=asked.at)

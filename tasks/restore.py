@@ -108,6 +108,4 @@ def restore_disk(
 
 def progress_file(point: PointId, uid: str, target: str) -> Path:
     """Return where a restore notes what is already right, for the next try after a kill."""
-    directory = state_directory() / "restores"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return directory / f"{point}-{uid[-8:]}-{slug(target)}.progress"
+    return state_directory() / "restores" / f"{point}-{uid[-8:]}-{slug(target)}.progress"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from blocks.host.base import Writer
 from blocks.image.extents import Digests, Geometry, Mask, Sieve, runs_of
 from blocks.image.map import Page
 from blocks.image.restore import Extents, Fetch, FrameReader, Piece, plan_fetches, zero_runs
+from tasks.journal import keeping
 from tasks.transfer import Pins, Progress
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,14 @@ class Bookmark:
         """Open or begin a bookmark. One of another image is begun anew."""
         self._lock = threading.Lock()
         self._claims: list[tuple[int, int]] = []
-        self._file = None
+        self._file: TextIO | None = None
+        self._path = path
         if path is None:
             return
+        with keeping(path):
+            self._begin(path, map_digest, extent_count)
+
+    def _begin(self, path: Path, map_digest: str, extent_count: int) -> None:
         head = json.dumps({"format": 1, "map_digest": map_digest, "extents": extent_count})
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         if lines and lines[0] == head:
@@ -69,17 +75,18 @@ class Bookmark:
 
     def add(self, runs: Sequence[tuple[int, int]]) -> None:
         """Claim runs of extents as written."""
-        if self._file is None or not runs:
+        if self._file is None or self._path is None or not runs:
             return
         text = "".join(f"{first} {count}\n" for first, count in runs)
-        with self._lock:
+        with self._lock, keeping(self._path):
             self._file.write(text)
             self._file.flush()
 
     def close(self) -> None:
         """Let the file go."""
-        if self._file is not None:
-            self._file.close()
+        if self._file is not None and self._path is not None:
+            with keeping(self._path):
+                self._file.close()
 
 
 class Restorer:

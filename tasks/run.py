@@ -18,8 +18,8 @@ from prefect.context import FlowRunContext
 from ulid import ULID
 
 from blocks.catalog.point import PointId
-from blocks.errors import FlashvaultError, Stopped
-from tasks.journal import GroupLock, Journal, Made, journal_path, state_directory
+from blocks.errors import FlashvaultError, HostError, Stopped
+from tasks.journal import GroupLock, Journal, Made, journal_path, keeping, state_directory
 from tasks.steps import run_log
 
 Undo = Callable[[dict[str, Any]], None]
@@ -158,14 +158,16 @@ def _remember_ended(journal: Journal, *, is_done: bool, summary: str) -> None:
     flow_run = journal.facts.get("flow_run")
     if not flow_run:
         return
-    directory = state_directory() / "ended"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     facts = {"is_done": is_done, "summary": summary, "ended_at": datetime.now(UTC).isoformat()}
-    partial = directory / f"{flow_run}.partial"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # never closed: free when the process has ended
-    os.write(descriptor, json.dumps(facts).encode())
-    partial.rename(directory / f"{flow_run}.json")
+    partial = state_directory() / "ended" / f"{flow_run}.partial"
+    try:
+        with keeping(partial):
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # never closed: free when the process has ended
+            os.write(descriptor, json.dumps(facts).encode())
+            partial.rename(partial.with_suffix(".json"))
+    except HostError as error:  # what is done is done, and what failed has an error of its own
+        run_log().warning("how the run ended is not noted: %s", error)
 
 
 def flow_run_id() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -104,6 +104,19 @@ def _path_target(path: Path, volume: VolumeImage) -> Disk:
     return Disk(name=str(path), path=str(path), size_bytes=size_bytes, uid="")
 
 
+def _refuse_one_place(paths: Iterable[Path]) -> None:
+    """Refuse two targets that are one file under two names; a device the kernel gives once only."""
+    named: dict[tuple[int, int, str], Path] = {}
+    for path in paths:
+        place = path.resolve()
+        found = place.stat() if place.exists() else place.parent.stat()
+        identity = (found.st_dev, found.st_ino, "" if place.exists() else place.name)
+        if (other := named.setdefault(identity, path)) is not path:
+            raise ConfigError(
+                f"{other} and {path} are one file", hint="Give each volume a target of its own."
+            )
+
+
 def held_by(group: str, purpose: str, to: Mapping[str, str]) -> str:
     """Return what a restore keeps others from: the group's backups, unless it writes files only.
 
@@ -163,7 +176,9 @@ def candidates(
             wanted[name].uid: pool.submit(_look, places, target, wanted[name])
             for name, target in to.items()
         }
-        return {uid: look.result() for uid, look in looks.items()}
+        found = {uid: look.result() for uid, look in looks.items()}
+    _refuse_one_place(Path(each.disk.path) for _, each in found.values() if not each.disk.uid)
+    return found
 
 
 def _look(places: Places, name: str, volume: VolumeImage) -> tuple[Host, Candidate]:

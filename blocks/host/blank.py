@@ -19,6 +19,8 @@ def looks_blank(reader: Reader) -> bool:
     """Say whether a disk holds nothing, as far as a number of looks can tell."""
     size = reader.size_bytes
     look = min(LOOK_BYTES, size)
+    if not look:
+        return True
     steps = max(1, min(LOOKS - 1, size // look))
     for offset in _spread(size - look, steps):
         buffer = bytearray(look)

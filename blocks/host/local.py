@@ -105,16 +105,16 @@ class LocalWriter(LocalReader):
 
         Args:
             path: of the disk.
-            create_bytes: make a regular file of this size if there is none.
+            create_bytes: make a regular file of this size if there is none, or an empty one.
 
         Raises:
             DiskMissing: there is no such disk.
+            HostError: the file cannot be made.
             TargetInUse: the device is held open by the system (mounted, part of LVM or RAID).
         """
         self._path = str(path)
-        if create_bytes is not None and not os.path.exists(self._path):
-            with open(self._path, "xb") as new:
-                new.truncate(create_bytes)
+        if create_bytes is not None:
+            _make_file(self._path, create_bytes)
         # O_EXCL on a block device: the kernel refuses while it is mounted or claimed.
         is_device = os.path.exists(self._path) and stat.S_ISBLK(os.stat(self._path).st_mode)
         self._fd = _open(self._path, os.O_RDWR | (os.O_EXCL if is_device else 0))
@@ -170,6 +170,20 @@ class LocalWriter(LocalReader):
             os.fsync(self._fd)
         except OSError as error:
             raise HostError(f"{self._path} lost writes: {error.strerror}") from error
+
+
+def _make_file(path: str, size_bytes: int) -> None:
+    """Make a file of holes where there is none, or nothing in it."""
+    try:
+        if not os.path.exists(path):
+            with open(path, "xb") as new:
+                new.truncate(size_bytes)
+        elif os.path.isfile(path) and not os.path.getsize(path):
+            os.truncate(path, size_bytes)
+    except OSError as error:
+        raise HostError(
+            f"cannot make {path}: {error.strerror}", hint="Name a file that can be written there."
+        ) from error
 
 
 def _open(path: str, flags: int) -> int:

@@ -71,7 +71,10 @@ def load_configuration(path: Path | None = None) -> Configuration:
             hint="Begin with `flashvault add storage_system …`, or set FLASHVAULT_CONFIG.",
         ) from error
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            hint="FLASHVAULT_CONFIG names the XML file, which the user who runs this may read.",
+        ) from error
     return parse_document(data, source=str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,6 +31,7 @@ READ_TIMEOUT_S = 120
 HTTP_ATTEMPTS = 5
 """The SDK's own tries of one request, with growing pauses; nothing below a task adds to them."""
 CONNECTIONS = 32
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ def parse_bucket_url(url: str, environment: Mapping[str, str] | None = None) -> 
         raise ConfigError(
             f"'{url}' is no bucket",
             hint="Write it like s3://bucket/prefix, cos://bucket/prefix or file:///directory.",
+        )
+    if not _BUCKET_NAME.fullmatch(parts.netloc):
+        raise ConfigError(
+            f"'{parts.netloc}' is no name of a bucket",
+            hint="Letters, digits, '.', '-' and '_'; write the URL like s3://bucket/prefix.",
         )
     prefix = parts.path.strip("/")
     is_ibm = parts.scheme == "cos"

@@ -27,6 +27,7 @@ from blocks.errors import (
 from blocks.store.base import PARTS_MAX, Buffer, ObjectInfo, PartInfo, Upload, UploadInfo
 
 COPY_BYTES = 8 * 1024 * 1024
+FOLDER_HINT = "It must be mounted, have room, and let whoever runs this read and write."
 
 
 class DirectoryStore:
@@ -49,7 +50,7 @@ class DirectoryStore:
     def put(self, key: str, data: Buffer, *, if_absent: bool = False) -> ObjectInfo:
         """Store a small object."""
         self._make_root()
-        with _translated(key):
+        with _translated(self._root, key):
             draft = self._draft()
             _write_file(draft, [data])
             return self._publish(draft, key, if_absent=if_absent)
@@ -57,7 +58,7 @@ class DirectoryStore:
     def begin_upload(self, key: str) -> DirectoryUpload:
         """Begin a multipart upload."""
         upload_id = uuid4().hex
-        with _translated(key):
+        with _translated(self._root, key):
             folder = self._uploads / upload_id
             folder.mkdir(parents=True)
             _write_file(folder / "upload.json", [json.dumps({"key": key}).encode()])
@@ -65,7 +66,7 @@ class DirectoryStore:
 
     def resume_upload(self, key: str, upload_id: str) -> tuple[DirectoryUpload, list[PartInfo]]:
         """Go on with an upload begun earlier, with the parts the store has."""
-        with _translated(key):
+        with _translated(self._root, key):
             folder = self._folder(key, upload_id)
             parts = []
             for path in sorted(folder.glob("*.part")):
@@ -76,7 +77,7 @@ class DirectoryStore:
 
     def uploads(self, prefix: str = "") -> Iterator[UploadInfo]:
         """List the uploads in progress under a prefix."""
-        with _translated(prefix):
+        with _translated(self._root, prefix):
             found = []
             for note in self._uploads.glob("*/upload.json"):
                 key = json.loads(note.read_text())["key"]
@@ -87,13 +88,13 @@ class DirectoryStore:
 
     def get(self, key: str, *, etag: str | None = None) -> bytes:
         """Read a whole small object."""
-        with _translated(key), open(self._path(key), "rb") as file:
+        with _translated(self._root, key), open(self._path(key), "rb") as file:
             self._check_pin(key, os.fstat(file.fileno()), etag)
             return file.read()
 
     def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> Buffer:
         """Read exactly `length` bytes from `offset`."""
-        with _translated(key), open(self._path(key), "rb") as file:
+        with _translated(self._root, key), open(self._path(key), "rb") as file:
             self._check_pin(key, os.fstat(file.fileno()), etag)
             data = os.pread(file.fileno(), length, offset)
             while len(data) < length:
@@ -105,12 +106,12 @@ class DirectoryStore:
 
     def head(self, key: str) -> ObjectInfo:
         """Say what the store knows of one object."""
-        with _translated(key):
+        with _translated(self._root, key):
             return _info(key, os.stat(self._path(key)))
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """List objects whose keys begin with `prefix`, sorted by key, those after `after`."""
-        with _translated(prefix):
+        with _translated(self._root, prefix):
             self._require_root()
             found = []
             start = self._objects / prefix.rpartition("/")[0]
@@ -127,7 +128,7 @@ class DirectoryStore:
 
     def prefixes(self, prefix: str = "") -> Iterator[str]:
         """List the "folders" directly below `prefix`."""
-        with _translated(prefix):
+        with _translated(self._root, prefix):
             self._require_root()
             folder = self._objects / prefix
             names = sorted(os.listdir(folder)) if folder.is_dir() else []
@@ -137,7 +138,7 @@ class DirectoryStore:
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those already gone are fine."""
         for key in keys:
-            with _translated(key):
+            with _translated(self._root, key):
                 path = self._path(key)
                 path.unlink(missing_ok=True)
                 for folder in path.parents:
@@ -161,7 +162,7 @@ class DirectoryStore:
         """Store one part of an upload in progress."""
         if not 1 <= number <= PARTS_MAX:
             raise StoreError(f"part number {number} of {key} is not within 1 to {PARTS_MAX}")
-        with _translated(key):
+        with _translated(self._root, key):
             folder = self._folder(key, upload_id)
             draft = folder / f"{number:05d}.{uuid4().hex}.draft"
             digest = blake3()
@@ -177,7 +178,7 @@ class DirectoryStore:
         numbers = [part.number for part in parts]
         if not parts or numbers != sorted(set(numbers)):
             raise StoreError(f"the part list of {key} is empty or not in order")
-        with _translated(key):
+        with _translated(self._root, key):
             folder = self._folder(key, upload_id)
             draft = self._draft()
             with open(draft, "wb") as whole:
@@ -207,9 +208,11 @@ class DirectoryStore:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
-            raise AccessDenied(f"{self._root}: {error.strerror}") from error
+            raise AccessDenied(f"{self._root}: {error.strerror}", hint=FOLDER_HINT) from error
         except OSError as error:
-            raise StoreUnavailable(f"{self._root} cannot be made: {error.strerror}") from error
+            raise StoreUnavailable(
+                f"{self._root} cannot be made: {error.strerror}", hint=FOLDER_HINT
+            ) from error
 
     def _require_root(self) -> None:
         """A directory that is not mounted is not an empty one."""
@@ -294,7 +297,8 @@ class DirectoryUpload:
 class _translated:  # noqa: N801 - used as a statement
     """Turn the file system's errors into a store's."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, root: Path, key: str) -> None:
+        self._root = root
         self._key = key
 
     def __enter__(self) -> None:
@@ -304,9 +308,12 @@ class _translated:  # noqa: N801 - used as a statement
         if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
             raise ObjectMissing(f"there is no object {self._key}") from error
         if isinstance(error, PermissionError):
-            raise AccessDenied(f"{self._key}: {error.strerror}") from error
+            raise AccessDenied(self._said(error), hint=FOLDER_HINT) from error
         if isinstance(error, OSError):
-            raise StoreUnavailable(f"{self._key}: {error.strerror or error}") from error
+            raise StoreUnavailable(self._said(error), hint=FOLDER_HINT) from error
+
+    def _said(self, error: OSError) -> str:
+        return f"{self._root}: {error.strerror or error} ({self._key})"
 
 
 def _write_file(path: Path, pieces: Sequence[Buffer]) -> None:

@@ -64,14 +64,32 @@ def main() -> None:
     # Loading modules makes many objects and no garbage: looking for it took a tenth of the start.
     gc.set_threshold(20_000, 20, 100)
     from deployments.cli.grammar import rearrange
+    from deployments.cli.output import prepare_streams, printed_to_the_end, reported_errors
 
+    prepare_streams()
     sys.argv[1:] = rearrange(sys.argv[1:])
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     wanted = VERBS.get(words[0]) if words else None
     app = application([wanted] if wanted else list(dict.fromkeys(VERBS.values())))
-    if "--json" in sys.argv:
-        _run_for_a_program(app)
-    app()
+    as_json = "--json" in sys.argv
+    with reported_errors(as_json=as_json), printed_to_the_end():
+        _refuse_unreadable(sys.argv[1:])
+        if as_json:
+            _run_for_a_program(app)
+        app()
+
+
+def _refuse_unreadable(words: Iterable[str]) -> None:
+    """Refuse bytes that are no text: no document of ours, in a bucket or here, could name them."""
+    from blocks.errors import ConfigError
+
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{word!a} is not UTF-8", hint="Type it in a UTF-8 locale: LC_ALL=C.UTF-8."
+            ) from error
 
 
 def _run_for_a_program(app: typer.Typer) -> NoReturn:

@@ -223,7 +223,11 @@ def _request(verb: str, words: list[str] | None, source: Path | None) -> Request
     try:
         text = source.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {source}: {error}") from error
+        reason = getattr(error, "strerror", "") or "it is not text"
+        raise ConfigError(
+            f"cannot read {source}: {reason}",
+            hint="Name a file written by `flashvault query CLASS NAME -x`.",
+        ) from error
     kind, name, attributes = parse_object(text, source=str(source))
     typed = understand(verb, words or [kind, name])
     if typed.kind != kind:

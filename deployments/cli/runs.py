@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -391,9 +391,12 @@ def _targets(pairs: list[str]) -> dict[str, str]:
         disk, equals, target = pair.partition("=")
         if not equals and "/" in pair:
             disk, target = "", pair
-        if not target or disk in targets:
+        is_pair = bool(target and (disk or not equals))
+        if not is_pair or disk in targets:
             raise ConfigError(
-                f"--to {pair} is not DISK=TARGET" if not target else f"--to names {disk} twice",
+                f"--to names {disk or 'a path alone'} twice"
+                if is_pair
+                else f"--to '{pair}' is not DISK=TARGET",
                 hint="Write it like --to hdisk18=hdisk30, or --to hdisk18=/path/of/a/file.",
             )
         targets[disk] = target
@@ -411,7 +414,14 @@ def _moment(text: str) -> datetime | None:
         raise ConfigError(
             f"--at {text} is no moment", hint="Write it like 2026-11-22T17:30 or with +01:00."
         ) from error
-    return moment if moment.tzinfo else moment.astimezone()
+    moment = moment if moment.tzinfo else moment.astimezone()
+    if moment > datetime.now(UTC):
+        # The latest point would be taken, which may be one that was made after the disaster.
+        raise ConfigError(
+            f"--at {text} is in the future",
+            hint="Leave it away for the latest point, or name one with --point.",
+        )
+    return moment
 
 
 def _percent(text: str) -> float | None:
@@ -432,7 +442,10 @@ def _group(group: str, bucket: str) -> str:
     if group:
         return group
     if not bucket:
-        raise ConfigError("no resource group given")
+        raise ConfigError(
+            "no resource group given",
+            hint="Name it: flashvault restore RG1 …. Only a --bucket with one group needs no name.",
+        )
     from blocks.catalog import shelf
     from blocks.store.clients import open_store, parse_bucket_url
 

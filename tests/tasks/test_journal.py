@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -6,7 +7,7 @@ import sys
 
 import pytest
 
-from blocks.errors import GroupBusy
+from blocks.errors import GroupBusy, HostError
 from tasks.journal import GroupLock, Journal, dead_journals, journal_path
 
 
@@ -87,4 +88,28 @@ def test_every_line_is_on_disk_before_the_thing_is_made():
     journal.made("prepared", group="g")
     lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
     assert lines[-1] == {"made": 1, "kind": "prepared", "facts": {"group": "g"}}
+    journal.close()
+
+
+def test_a_state_directory_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "state").write_text("a file where the directory should be")
+    for begin in (
+        lambda: GroupLock("RG1", "backup"),
+        lambda: Journal(journal_path("run-1"), facts={}),
+    ):
+        with pytest.raises(HostError, match=f"cannot write {tmp_path}/state/.*Not a dir") as caught:
+            begin()
+        assert "FLASHVAULT_STATE" in caught.value.hint
+
+
+def test_a_full_state_directory_ends_a_run_before_it_makes_anything(monkeypatch):
+    journal = Journal(journal_path("run-1"), facts={})
+
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(HostError, match="No space left"):
+            journal.made("prepared", group="g")
     journal.close()

@@ -3,10 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from blocks.errors import ConfigError, DiskMissing
+from blocks.errors import ConfigError, DiskMissing, PointMissing
 from blocks.host.base import Disk
 from blocks.store.memory import MemoryStore
-from tasks.plan import Asked, find
+from tasks.plan import Asked, find, refuse_idle_names
 from tasks.targets import Places, candidates, spelled_out
 
 A, B = "A" * 32, "B" * 32
@@ -101,3 +101,54 @@ def test_a_point_and_a_time_together_are_refused():
     asked = Asked("RG1", {}, point="01P", at=datetime(2026, 11, 1, tzinfo=UTC))
     with pytest.raises(ConfigError, match="both restore point 01P and the time"):
         find(MemoryStore(), asked)
+
+
+def sized_point(*disks):
+    found = point(*disks)
+    for volume in found.volumes:
+        volume.size_bytes = 4096
+    return found
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_one_file_under_two_names_is_not_the_target_of_two_volumes(tmp_path, is_there):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "alias").symlink_to(tmp_path / "real")
+    if is_there:
+        (tmp_path / "real" / "x.img").touch()
+    to = {"hdisk18": f"{tmp_path}/real/x.img", "hdisk19": f"{tmp_path}/alias/x.img"}
+    with pytest.raises(ConfigError, match="are one file") as caught:
+        candidates(Places(None, group="RG1"), sized_point("hdisk18", "hdisk19"), to)
+    assert caught.value.hint
+
+
+def test_a_file_with_nothing_in_it_is_a_blank_target(tmp_path):
+    (tmp_path / "x.img").touch()
+    found = candidates(
+        Places(None, group="RG1"), sized_point("hdisk18"), {"hdisk18": f"{tmp_path}/x.img"}
+    )
+    machine, candidate = found[A]
+    assert candidate.is_blank
+    target = machine.open_write(candidate.disk)
+    target.write(4000, bytes(96))
+    target.close()
+    assert (tmp_path / "x.img").stat().st_size == 4096
+
+
+@pytest.mark.parametrize("named", [{"host": "node1"}, {"node": "node1"}])
+def test_a_host_is_not_named_for_paths_of_this_machine(named):
+    with pytest.raises(ConfigError, match="not of node1") as caught:
+        refuse_idle_names(Asked("RG1", {"hdisk18": "/dev/rhdisk30"}, **named))
+    assert caught.value.hint
+    refuse_idle_names(Asked("RG1", {"hdisk18": "hdisk30"}, **named))
+
+
+def test_a_bucket_without_points_of_the_group_says_whose_it_has():
+    store = MemoryStore()
+    with pytest.raises(PointMissing, match=r"memory:.* no restore point of RG9") as caught:
+        find(store, Asked("RG9", {}))
+    assert "catalog rebuild" in caught.value.hint
+    store.put("points/RG1/01P.json", b"{}")
+    with pytest.raises(PointMissing) as caught:
+        find(store, Asked("RG9", {}))
+    assert caught.value.hint == "It has those of RG1."

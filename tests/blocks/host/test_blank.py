@@ -20,6 +20,10 @@ class Bytes:
                 buffer[place - offset] = value
 
 
+def test_a_disk_of_no_bytes_is_blank():
+    assert looks_blank(Bytes(0))
+
+
 def test_zeros_are_blank():
     assert looks_blank(Bytes(300 * MIB))
 

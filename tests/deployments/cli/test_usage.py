@@ -13,6 +13,15 @@ import pytest
         ("backup RG1 --full --incremental --json", "choose --full or --incremental"),
         ("bakup RG1 --json", "Did you mean 'backup'?"),
         ("verify RG1 --sample 200 --json", "200 is no percentage"),
+        ("restore --json", "no resource group given"),
+        ("restore RG1 --to =x --json", "'=x' is not DISK=TARGET"),
+        ("restore RG1 --to a=x --to a=y --json", "names a twice"),
+        ("restore RG1 --to /x --to /y --json", "names a path alone twice"),
+        ("restore RG1 --at tomorrow --json", "tomorrow is no moment"),
+        ("restore RG1 --at 2999-01-01 --json", "2999-01-01 is in the future"),
+        ("restore RG1 --bucket s3:// --json", "'s3://' is no bucket"),
+        ("restore RG1 --bucket s3://a+b --json", "'a+b' is no name of a bucket"),
+        ("add node n1 --from /no/such/file --json", "cannot read /no/such/file: No such file"),
     ],
 )
 def test_wrong_usage_is_one_json_document(flashvault, line, said):
