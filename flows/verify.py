@@ -73,7 +73,8 @@ def verify(
     source = open_source(configured(asked), asked)
     with run_of(group, "verify", UNDO, lock=f"{group} verify") as run, places(run):
         known = read_damage(source, group)
-        found = shelf.points(source, group)
+        # A group that is registered may have no backup yet; a name typed with a bucket has some.
+        found = shelf.existing_points(source, group) if bucket else shelf.points(source, group)
         if point:
             found = [shelf.find_point(found, point_id=point)]
         ciphers = reading_ciphers(asked, source, found, metadata_only=not deep)
@@ -114,6 +115,8 @@ def verify(
 def sound(document: dict[str, Any]) -> str:
     """Say that nothing is wrong, and how much of it was looked at."""
     group, depth, covered = document["group"], document["depth"], document["coverage"]
+    if not document["points"]:
+        return f"{group} has no restore point yet: nothing was verified"
     if covered is None:
         return f"{len(document['points'])} restore points of {group} are whole ({depth})"
     proven = "yes" if covered["complete"] else f"no, {covered['late']} objects are late"

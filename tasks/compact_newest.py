@@ -32,7 +32,7 @@ def newest_point(
         Refused: it is encrypted.
     """
     bucket = profile_store(wanted, profile)
-    point = shelf.find_point(shelf.points(bucket, profile.name))
+    point = shelf.find_point(shelf.existing_points(bucket, profile.name))
     if not dead_percent:
         is_full = point.kind is Kind.FULL
         return point, f"restore point {point.id} is a full already" if is_full else ""

@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from blocks.catalog.drills import Drill, Drills, write_drill
-from blocks.errors import ConfigError, FlashvaultError, GroupBusy, Refused, Stopped
+from blocks.errors import (
+    ConfigError,
+    FlashvaultError,
+    GroupBusy,
+    PointMissing,
+    Refused,
+    Stopped,
+)
 from blocks.units import format_duration, format_size, slug
 from tasks import reports
 from tasks.drill import Wish
@@ -37,7 +44,7 @@ def told_if_failed(run: Run, wish: Wish, began_at: datetime) -> Iterator[None]:
     except (Stopped, GroupBusy):
         raise
     except Exception as error:
-        if wish.is_scheduled or not isinstance(error, (ConfigError, Refused)):
+        if wish.is_scheduled or not isinstance(error, (ConfigError, PointMissing, Refused)):
             _tell_failed(run, wish, began_at, describe(error))
         raise
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from blocks.catalog import shelf
 from blocks.catalog.point import RestorePoint
-from blocks.errors import ConfigError, PointMissing
+from blocks.errors import ConfigError
 from blocks.host.base import Host
 from blocks.policy.recovery import RestorePlan, plan_restore
 from blocks.profile.model import Configuration
@@ -106,14 +106,4 @@ def find(source: Store, asked: Asked) -> RestorePoint:
         )
     if asked.point:
         return shelf.read_point(source, asked.group, asked.point)
-    points = shelf.points(source, asked.group)
-    if not points:
-        known = ", ".join(shelf.groups(source))
-        raise PointMissing(
-            f"{source.url} holds no restore point of {asked.group}",
-            hint=f"It has those of {known}."
-            if known
-            else "Are bucket and prefix right? Images without points: `flashvault catalog rebuild"
-            f" --bucket {source.url} --dry-run`.",
-        )
-    return shelf.find_point(points, at=asked.at)
+    return shelf.find_point(shelf.existing_points(source, asked.group), at=asked.at)

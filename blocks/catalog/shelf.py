@@ -160,6 +160,27 @@ def read_point(store: Store, group: str, point_id: str) -> RestorePoint:
     return fate.point
 
 
+def existing_points(store: Store, group: str) -> list[RestorePoint]:
+    """List the points of a group that must have some, as `points` does.
+
+    Raises:
+        PointMissing: it has none; a mistyped name or prefix is told by whose the bucket has.
+    """
+    if found := points(store, group):
+        return found
+    others = groups(store)
+    if group in others:
+        hint = "What is there is in the trash (`flashvault catalog undelete`) or cannot be read."
+    elif others:
+        hint = f"It has those of {', '.join(others)}."
+    else:
+        hint = (
+            "Are bucket and prefix right? Images without points: `flashvault catalog rebuild"
+            f" --bucket {store.url} --dry-run`."
+        )
+    raise PointMissing(f"{store.url} holds no restore point of {group}", hint=hint)
+
+
 def find_point(
     points: Sequence[RestorePoint], *, point_id: str | None = None, at: datetime | None = None
 ) -> RestorePoint:

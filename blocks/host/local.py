@@ -135,7 +135,10 @@ class LocalWriter(LocalReader):
             while done < len(view):
                 done += os.pwrite(self._fd, view[done:], offset + done)
         except OSError as error:
-            raise HostError(f"cannot write {self._path} at {offset}: {error.strerror}") from error
+            raise HostError(
+                f"cannot write {self._path} at {offset}: {error.strerror}",
+                hint="Mend the disk, choose another, or make room.",
+            ) from error
         # Let the disk begin now: the flush at the end then has little left to wait for.
         _begin_write_back(self._fd, offset, len(view))
 

@@ -55,7 +55,7 @@ def _compact(source: str, name: str, point: str, dead: int, *, quiet: bool) -> C
     from tasks.transfer import Progress
 
     store = open_store(parse_bucket_url(source))
-    found = shelf.find_point(shelf.points(store, name), point_id=point or None)
+    found = shelf.find_point(shelf.existing_points(store, name), point_id=point or None)
     progress = Progress()
     with tracked(progress), shown_progress(quiet=quiet):
         return compact_point(

@@ -413,7 +413,7 @@ def _open(url: str) -> Store:
 def _find(store: Store, name: str, point: str) -> RestorePoint:
     from blocks.catalog import shelf
 
-    points = shelf.points(store, name)
+    points = shelf.existing_points(store, name)
     return shelf.find_point(points, point_id=point or None)
 
 

@@ -90,7 +90,7 @@ def _open(group: str, point: str, bucket: str) -> tuple[Store, RestorePoint, Cip
     found = (
         shelf.read_point(source, group, point)
         if point
-        else shelf.find_point(shelf.points(source, group))
+        else shelf.find_point(shelf.existing_points(source, group))
     )
     if not found.key_ids:
         return source, found, None

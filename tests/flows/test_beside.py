@@ -15,13 +15,16 @@ from tasks.targets import held_by
 def bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("FLASHVAULT_STATE", str(tmp_path / "state"))
     store = MemoryStore(part_min_bytes=0)
+    monkeypatch.setattr(flows.verify, "configured", lambda _: None)
     monkeypatch.setattr(flows.verify, "open_source", lambda *_: store)
 
 
 @pytest.mark.usefixtures("bucket")
 def test_a_verify_runs_beside_a_backup():
     with run_of("RG1", "backup", {}):
-        assert verify.fn("RG1", deep=True, bucket="s3://b").outcome == "verified"
+        ending = verify.fn("RG1", deep=True)
+    assert ending.outcome == "verified"
+    assert ending.summary == "RG1 has no restore point yet: nothing was verified"
 
 
 @pytest.mark.usefixtures("bucket")

@@ -39,3 +39,23 @@ def test_wrong_usage_without_json_prints_nothing_on_stdout(flashvault):
     answer = flashvault("backup RG1 --fulll")
     assert (answer.status, answer.out) == (2, "")
     assert "--full" in answer.err
+
+
+def bucket_with(*groups, folder):
+    for group in groups:
+        (folder / "objects/points" / group).mkdir(parents=True)
+        (folder / "objects/points" / group / "01P.json").write_text("{}")
+    return f"--bucket file://{folder}"
+
+
+@pytest.mark.parametrize("verb", ["verify RG9", "drill RG9", "restore RG9 --to a=/tmp/x --dry-run"])
+def test_a_group_the_bucket_does_not_have_is_an_error_and_leaves_no_trace(
+    flashvault, tmp_path, verb
+):
+    bucket = bucket_with("RG1", folder=tmp_path / "bucket")
+    answer = flashvault(f"{verb} {bucket} --json")
+    assert answer.status == 1
+    error = json.loads(answer.out)["error"]
+    assert error["message"].endswith("holds no restore point of RG9")
+    assert error["hint"] == "It has those of RG1."
+    assert not list((tmp_path / "bucket").rglob("*RG9*"))
