@@ -146,3 +146,33 @@ def test_a_list_that_follows_a_paragraph_begins_after_an_empty_line(page: Path) 
         if lines and not begins[0] and not re.match(r"#|\||<", lines[0]):
             lost += [line for line, is_item in zip(lines, begins, strict=True) if is_item]
     assert lost == []
+
+
+QUOTING = ("disaster-runbook", "read-a-failed-run", "failover")
+BETWEEN = re.compile(r"…|, (?!hdisk)|\b(?:hdisk|storage|node|RG)\d+|s3://|[()]")
+
+
+def quoted_messages(page: Path) -> list[str]:
+    """The first column of each table that says what to do about a message."""
+    found = []
+    for table in re.split(r"\n\s*\n", page.read_text(encoding="utf-8")):
+        lines = [line.strip() for line in table.splitlines() if line.strip().startswith("|")]
+        if lines and re.match(r"\| (It refuses|It says|Message) \|", lines[0]):
+            found += [line.split("|")[1].strip() for line in lines[2:]]
+    return found
+
+
+@pytest.mark.parametrize("name", QUOTING)
+def test_every_message_a_table_explains_is_one_the_code_says(name: str) -> None:
+    files = [file for each in ("blocks", "tasks", "flows") for file in (ROOT / each).rglob("*.py")]
+    code = "".join(file.read_text(encoding="utf-8") for file in sorted(files))
+    code = re.sub(r"\s+", " ", re.sub(r'"\s*f?"', "", code)).replace("%s", "")
+    messages = quoted_messages(ROOT / "docs" / "how-to" / f"{name}.md")
+    assert messages
+    lost = {
+        message: part.strip()
+        for message in messages
+        for part in BETWEEN.split(message)
+        if part.strip() and part.strip() not in code
+    }
+    assert lost == {}
