@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect.context import FlowRunContext
+from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
@@ -23,30 +24,27 @@ class ConfirmRestore(RunInput):
     approver: str = Field(title="Your name", min_length=2)
 
 
-def approve(plan: RestorePlan, approved: bool) -> None:
-    """Return when a person has agreed to the plan.
+def approve(plan: RestorePlan) -> None:
+    """Return when a person has agreed to the plan. Nothing should be locked meanwhile.
 
     Raises:
         Refused: nobody did, or the name typed is another.
     """
-    if not approved:
-        _ask(plan.point.group, "the restore", plan_markdown(plan))
+    _ask(plan.point.group, "the restore", plan_markdown(plan))
 
 
-def approve_move(group: str, move: str, plan: str, approved: bool) -> None:
+def approve_move(group: str, move: str, plan: str) -> None:
     """Return when a person has agreed to move a group between its sites.
 
     Args:
         group: the resource group.
         move: `failover`, `failback` …
         plan: in markdown.
-        approved: a person has read it already.
 
     Raises:
         Refused: nobody did, or the name typed is another.
     """
-    if not approved:
-        _ask(group, f"the {move}", plan)
+    _ask(group, f"the {move}", plan)
 
 
 def _ask(group: str, what: str, plan: str) -> None:
@@ -56,7 +54,13 @@ def _ask(group: str, what: str, plan: str) -> None:
             hint="Say --yes after reading the plan (--dry-run shows it).",
         )
     form = ConfirmRestore.with_initial_data(description=plan, group="", approver="")
-    answer = pause_flow_run(wait_for_input=form, timeout=WAIT_S, poll_interval=5)
+    try:
+        answer = pause_flow_run(wait_for_input=form, timeout=WAIT_S, poll_interval=5)
+    except FlowPauseTimeout as error:
+        raise Refused(
+            f"nobody approved {what} within {format_duration(WAIT_S)}",
+            hint="Ask again: the plan is made anew.",
+        ) from error
     if answer.group.strip() != group:
         raise Refused(f"'{answer.group}' is not the name of the group, {group}")
 

@@ -1,21 +1,23 @@
 """Move a resource group's production: failover, failback, switch.
 
-    survey → plan → approve → one order to the arrays → the hosts take over → report
+    survey → plan → approve → survey again → one order to the arrays → the hosts take over → report
 
-What is lost and what is written over is in the plan, before anybody is asked. A run that died is
-started again and goes on from what the arrays say.
+What is lost and what is written over is in the plan, before anybody is asked. What has changed
+until the answer comes is refused. A run that died is started again and goes on from what the arrays
+say.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 
-from blocks.policy.situation import Move, Plan
+from blocks.policy.situation import Move, Plan, refuse_another
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.svc.model import RemoteState
 from flows.approval import approve_move
@@ -25,7 +27,7 @@ from tasks.move_report import move_document, move_markdown, report_move, told_at
 from tasks.open import configuration as load_configuration
 from tasks.remote_look import look, pause_s
 from tasks.replication import watched
-from tasks.run import Run, run_of
+from tasks.run import Run, asking_of, run_of
 from tasks.takeover import (
     Survey,
     carry_out,
@@ -52,10 +54,12 @@ def failover(
         allow_split: the other array is alive, and a person sees to it that nobody writes there.
     """
     wanted, asked = _asked(group)
-    with run_of(f"{group} takeover", "failover", UNDO) as run:
+
+    def see(run: Run) -> Seen:
         surveyed = survey(run, wanted, asked, with_cloud=True)
-        plan = plan_takeover(surveyed, Move.FAILOVER, allow_split=allow_split)
-        return _move(run, wanted, asked, surveyed, plan, dry_run=dry_run, approved=approved)
+        return Seen(surveyed, plan_takeover(surveyed, Move.FAILOVER, allow_split=allow_split))
+
+    return _move(wanted, asked, see, "failover", dry_run=dry_run, approved=approved)
 
 
 @flow(name="switch", flow_run_name="switch-{group}", persist_result=False)
@@ -68,10 +72,12 @@ def switch(group: str, dry_run: bool = False, approved: bool = False) -> Any:
         approved: a person has seen the plan. If not, the run pauses and asks in the UI.
     """
     wanted, asked = _asked(group)
-    with run_of(f"{group} takeover", "switch", UNDO) as run:
+
+    def see(run: Run) -> Seen:
         surveyed = survey(run, wanted, asked)
-        plan = plan_takeover(surveyed, Move.SWITCH)
-        return _move(run, wanted, asked, surveyed, plan, dry_run=dry_run, approved=approved)
+        return Seen(surveyed, plan_takeover(surveyed, Move.SWITCH))
+
+    return _move(wanted, asked, see, "switch", dry_run=dry_run, approved=approved)
 
 
 @flow(name="failback", flow_run_name="failback-{group}", persist_result=False)
@@ -96,42 +102,55 @@ def failback(
             continues where it is.
     """
     wanted, asked = _asked(group)
+
+    def see(run: Run) -> Seen:
+        surveyed = survey(run, wanted, asked)
+        return Seen(surveyed, plan_takeover(surveyed, Move.FAILBACK, keep_home=keep_home))
+
+    agreed = None
+    if dry_run or not approved:
+        agreed = _agree(wanted, asked, see, "failback", dry_run=dry_run, measure=measure)
+        if dry_run:
+            return ended(_planned(agreed.plan, agreed.document(asked)))
     with run_of(f"{group} takeover", "failback", UNDO) as run:
-        surveyed = survey(run, wanted, asked)
-        plan = plan_takeover(surveyed, Move.FAILBACK, keep_home=keep_home)
-        measured = None
-        if measure and not plan.refusal:
-            measured = measure_difference(run, wanted, asked, surveyed)
-        if dry_run or not plan.is_waiting:
-            return _move(
-                *(run, wanted, asked, surveyed, plan),
-                dry_run=dry_run,
-                approved=approved,
-                measured=measured,
-            )
-        refuse_unless_possible(plan)
-        document = move_document(asked, plan, surveyed, measured=measured)
-        approve_move(group, plan.move, move_markdown(document), approved)
-        carry_out(run, wanted, asked, plan)
-        report_move(asked, document, move_markdown(document))
-        if not _wait_for_copy(run, wanted, asked, wait_s):
-            return ended(
-                Ending(
-                    outcome="copying",
-                    summary=f"{group} is being copied home: see `flashvault sync {group}`, and"
-                    f" say `flashvault failback {group}` again when it is in sync",
-                    report=document,
-                    markdown=move_markdown(document),
+        seen = _see_again(see(run), agreed)
+        if agreed is None and measure:
+            seen = _measured(run, wanted, asked, seen)
+        refuse_unless_possible(seen.plan)
+        if seen.plan.is_waiting:
+            document = seen.document(asked)
+            carry_out(run, wanted, asked, seen.plan)
+            report_move(asked, document, move_markdown(document))
+            if not _wait_for_copy(run, wanted, asked, wait_s):
+                return ended(
+                    Ending(
+                        outcome="copying",
+                        summary=f"{group} is being copied home: see `flashvault sync {group}`, and"
+                        f" say `flashvault failback {group}` again when it is in sync",
+                        report=document,
+                        markdown=move_markdown(document),
+                    )
                 )
-            )
-        surveyed = survey(run, wanted, asked)
-        plan = plan_takeover(surveyed, Move.FAILBACK)
-        return _move(
-            *(run, wanted, asked, surveyed, plan),
-            dry_run=False,
-            approved=approved,
-            measured=measured,
-        )
+            seen = replace(_see_home(run, wanted, asked), measured=seen.measured)
+            refuse_unless_possible(seen.plan)
+            if not approved:  # the copy was; in its middle, nobody else may move the group
+                approve_move(group, seen.plan.move, move_markdown(seen.document(asked)))
+                seen = _see_again(_see_home(run, wanted, asked), seen)
+        return _carry(run, wanted, asked, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How the sites stand, and what is to be done about it."""
+
+    surveyed: Survey
+    plan: Plan
+    measured: Sequence[Difference] | None = None
+    """What differs between the sites, where somebody wanted to know."""
+
+    def document(self, asked: BackupProfile) -> dict[str, Any]:
+        """Return it for a person to decide, or a program."""
+        return move_document(asked, self.plan, self.surveyed, measured=self.measured)
 
 
 def _asked(group: str) -> tuple[Configuration, BackupProfile]:
@@ -140,23 +159,69 @@ def _asked(group: str) -> tuple[Configuration, BackupProfile]:
 
 
 def _move(
-    run: Run,
     wanted: Configuration,
     asked: BackupProfile,
-    surveyed: Survey,
-    plan: Plan,
+    see: Callable[[Run], Seen],
+    name: str,
     *,
     dry_run: bool,
     approved: bool,
-    measured: Sequence[Difference] | None = None,
 ) -> Any:
-    """Approve a plan, carry it out, and let the hosts take over."""
-    document = move_document(asked, plan, surveyed, measured=measured)
-    if dry_run:
-        return ended(_planned(plan, document))
-    refuse_unless_possible(plan)
-    if plan.order or plan.takes_over:
-        approve_move(asked.name, plan.move, move_markdown(document), approved)
+    """Plan a move, have it approved, and make it."""
+    agreed = None
+    if dry_run or not approved:
+        agreed = _agree(wanted, asked, see, name, dry_run=dry_run)
+        if dry_run:
+            return ended(_planned(agreed.plan, agreed.document(asked)))
+    with run_of(f"{asked.name} takeover", name, UNDO) as run:
+        seen = _see_again(see(run), agreed)
+        refuse_unless_possible(seen.plan)
+        return _carry(run, wanted, asked, seen)
+
+
+def _agree(
+    wanted: Configuration,
+    asked: BackupProfile,
+    see: Callable[[Run], Seen],
+    name: str,
+    *,
+    dry_run: bool,
+    measure: bool = False,
+) -> Seen:
+    """Show the plan to a person, and return what was agreed to. Nothing is locked meanwhile."""
+    with asking_of(asked.name, name, is_all=dry_run) as run:
+        seen = see(run)
+        if measure:
+            seen = _measured(run, wanted, asked, seen)
+        if not dry_run:
+            refuse_unless_possible(seen.plan)
+            if seen.plan.is_any:
+                approve_move(asked.name, seen.plan.move, move_markdown(seen.document(asked)))
+    return seen
+
+
+def _see_home(run: Run, wanted: Configuration, asked: BackupProfile) -> Seen:
+    surveyed = survey(run, wanted, asked)
+    return Seen(surveyed, plan_takeover(surveyed, Move.FAILBACK))
+
+
+def _measured(run: Run, wanted: Configuration, asked: BackupProfile, seen: Seen) -> Seen:
+    if seen.plan.refusal:
+        return seen
+    return replace(seen, measured=measure_difference(run, wanted, asked, seen.surveyed))
+
+
+def _see_again(now: Seen, agreed: Seen | None) -> Seen:
+    """Return how it stands now, if that is what was agreed to, perhaps a day ago."""
+    if agreed is None:
+        return now
+    refuse_another(agreed.plan, now.plan)
+    return replace(now, measured=agreed.measured)
+
+
+def _carry(run: Run, wanted: Configuration, asked: BackupProfile, seen: Seen) -> Any:
+    """Carry a plan out, and let the hosts take over."""
+    plan, surveyed = seen.plan, seen.surveyed
     began = datetime.now(UTC)
     state = carry_out(run, wanted, asked, plan)
     taken = None
@@ -164,7 +229,9 @@ def _move(
         taken = take_over(run, wanted, asked, plan, surveyed)
         settle(asked, plan, taken)
     done = datetime.now(UTC)
-    document = move_document(asked, plan, surveyed, state, taken, began, done, measured=measured)
+    document = move_document(
+        asked, plan, surveyed, state, taken, began, done, measured=seen.measured
+    )
     markdown = move_markdown(document)
     report_move(asked, document, markdown)
     return ended(_moved(plan, document, markdown))

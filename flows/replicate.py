@@ -14,7 +14,7 @@ from prefect import flow
 
 from blocks.errors import GroupBusy
 from blocks.policy.replication import Condition, Health, Memory, Transition
-from blocks.policy.situation import Move
+from blocks.policy.situation import Move, Plan, refuse_another
 from blocks.profile.model import BackupProfile, Configuration, Method
 from flows.approval import approve_move
 from flows.endings import Ending, ended, skipped
@@ -31,7 +31,7 @@ from tasks.replication import (
     report_health,
     watched,
 )
-from tasks.run import Run, run_of
+from tasks.run import Run, asking_of, run_of
 from tasks.takeover import (
     carry_out,
     plan_takeover,
@@ -63,10 +63,11 @@ def replicate(
     asked = wanted.profile(profile, method=Method.REMOTE_STORAGE)
     if not asked.enabled:
         return ended(skipped(profile, "the profile is disabled (ENABLE_BACKUP=no)"))
+    agreed = _agree(wanted, asked) if resync and not approved else None
     try:
         with run_of(f"{profile} remote", "replicate", UNDO) as run:
             return _replicate(
-                run, wanted, asked, start=start, resync=resync, approved=approved, watch_s=watch_s
+                run, wanted, asked, start=start, resync=resync, agreed=agreed, watch_s=watch_s
             )
     except GroupBusy as busy:
         # Another poll is under way, or watches a copy: it tells what there is to tell.
@@ -80,12 +81,12 @@ def _replicate(
     *,
     start: bool,
     resync: bool,
-    approved: bool,
+    agreed: Plan | None,
     watch_s: float,
 ) -> Any:
     poll, started = look(run, wanted, asked), ""
     if resync or (start and would_start(poll)):
-        started = _start(run, wanted, asked, resync=resync, approved=approved)
+        started = _start(run, wanted, asked, resync=resync, agreed=agreed)
         poll = look(run, wanted, asked)
     seen = _judged(run, wanted, asked, poll)
     if watch_s and seen.health.condition is Condition.COPYING:
@@ -114,8 +115,18 @@ class Seen:
     told: tuple[Transition, ...]
 
 
+def _agree(wanted: Configuration, asked: BackupProfile) -> Plan:
+    """Have a resync approved; the polls go on meanwhile."""
+    with asking_of(asked.name, "resync", is_all=False) as run:
+        surveyed = survey(run, wanted, asked)
+        plan = plan_takeover(surveyed, Move.RESYNC)
+        refuse_unless_possible(plan)
+        approve_move(asked.name, plan.move, move_markdown(move_document(asked, plan, surveyed)))
+    return plan
+
+
 def _start(
-    run: Run, wanted: Configuration, asked: BackupProfile, *, resync: bool, approved: bool
+    run: Run, wanted: Configuration, asked: BackupProfile, *, resync: bool, agreed: Plan | None
 ) -> str:
     """Start a copy that has stopped, where that is safe or was asked for; say what was done."""
     try:
@@ -123,9 +134,9 @@ def _start(
             surveyed = survey(run, wanted, asked)
             plan = plan_takeover(surveyed, Move.RESYNC if resync else Move.START)
             if resync:
+                if agreed is not None:
+                    refuse_another(agreed, plan)
                 refuse_unless_possible(plan)
-                text = move_markdown(move_document(asked, plan, surveyed))
-                approve_move(asked.name, plan.move, text, approved)
             if plan.refusal:
                 return f"not started: {plan.refusal}. {plan.hint}"
             if plan.order is None:

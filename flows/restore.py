@@ -1,7 +1,7 @@
 """Restore a resource group: restore point → volumes.
 
-    find the point → plan → approve → write (volumes side by side) → prove → import → look inside
-    → report
+    find the point → plan → approve → plan again → write (volumes side by side) → prove → import
+    → look inside → report
 
 Exit 0 only if the digest over every whole device equals the map's. Needs no Prefect server, and
 with `bucket` nothing but the bucket.
@@ -9,12 +9,13 @@ with `bucket` nothing but the bucket.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from prefect import flow
 
-from blocks.policy.recovery import RestorePlan
+from blocks.policy.recovery import RestorePlan, refuse_another
 from blocks.units import counted
 from flows.approval import approve, plan_markdown
 from flows.endings import Ending, ended
@@ -28,7 +29,7 @@ from tasks.restore import restore_disk
 from tasks.restore_crew import restore_with_crew, why_alone
 from tasks.restored import plan_document, report_restore, restored_document, restored_markdown
 from tasks.results import results_of
-from tasks.run import run_of
+from tasks.run import asking_of, run_of
 from tasks.steps import side_by_side
 from tasks.targets import held_by
 from tasks.undo import UNDO
@@ -62,7 +63,8 @@ def restore(  # noqa: PLR0913 - the form a person fills in
 ) -> Any:
     """Write volumes of a restore point onto disks, and prove that they are there.
 
-    Onto files, backups go on meanwhile; onto disks, they wait until it has ended.
+    Onto files, backups go on meanwhile; onto disks, they wait until it has ended. While a person
+    reads the plan they go on, and what has changed until the answer is refused.
 
     Args:
         group: the resource group.
@@ -86,13 +88,18 @@ def restore(  # noqa: PLR0913 - the form a person fills in
     """
     began = datetime.now(UTC)
     asked = Asked(group, to, point, at, bucket, node, host, force)
+    agreed = None
+    if dry_run or not approved:
+        agreed = agree(asked, dry_run=dry_run)
+        if dry_run:
+            return ended(planned(agreed))
+        asked = replace(asked, point=agreed.point.id, at=None)
     lock = held_by(group, "restore", to)
     with run_of(group, "restore", UNDO, lock=lock) as run, places(run):
         plan_made, source, writers = plan(run, asked)
+        if agreed is not None:
+            refuse_another(agreed, plan_made)
         cipher = reading_cipher(asked, source, plan_made.point)
-        if dry_run:
-            return ended(planned(plan_made))
-        approve(plan_made, approved)
         alone = why_alone(asked, plan_made, source)
         if workers > 1 and not alone:
             disks = restore_with_crew(
@@ -131,6 +138,15 @@ def restore(  # noqa: PLR0913 - the form a person fills in
         document["warnings"].append(f"one worker wrote everything: {alone}")
     report_restore(document)
     return ended(restored(document))
+
+
+def agree(asked: Asked, *, dry_run: bool) -> RestorePlan:
+    """Show the plan to a person, and return what was agreed to; backups go on meanwhile."""
+    with asking_of(asked.group, "restore", is_all=dry_run) as run:
+        plan_made, _, _ = plan(run, asked)
+        if not dry_run:
+            approve(plan_made)
+    return plan_made
 
 
 def planned(plan_made: RestorePlan) -> Ending:

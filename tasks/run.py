@@ -83,8 +83,31 @@ def part_of(run_id: PointId, group: str, purpose: str, part: str) -> Iterator[Ru
 
 
 @contextmanager
+def asking_of(group: str, purpose: str, *, is_all: bool) -> Iterator[Run]:
+    """Look, plan, and wait for a person, who may take a day: nothing is locked, and nothing made.
+
+    What was seen may be untrue when the answer comes: whoever goes on looks again.
+
+    Args:
+        group: the resource group.
+        purpose: of the run that follows.
+        is_all: the flow run is over with this.
+    """
+    run_id = PointId(str(ULID()))
+    with _owned(run_id, group, purpose, f"{run_id}.asking", {}, is_all=is_all) as run:
+        yield run
+
+
+@contextmanager
 def _owned(
-    run_id: PointId, group: str, purpose: str, file: str, undo: dict[str, Undo], lock: str = ""
+    run_id: PointId,
+    group: str,
+    purpose: str,
+    file: str,
+    undo: dict[str, Undo],
+    lock: str = "",
+    *,
+    is_all: bool = True,
 ) -> Iterator[Run]:
     journal = Journal(
         journal_path(file),
@@ -107,7 +130,8 @@ def _owned(
             _remember_ended(journal, is_done=False, summary=describe(error))
             raise
         else:
-            _remember_ended(journal, is_done=True, summary=f"{purpose} ended well")
+            if is_all:
+                _remember_ended(journal, is_done=True, summary=f"{purpose} ended well")
         finally:
             unwind(journal, undo)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from blocks.catalog.point import RestorePoint, VolumeImage
-from blocks.errors import ConfigError, TargetInUse, TargetNotEmpty, TargetTooSmall
+from blocks.errors import ConfigError, Refused, TargetInUse, TargetNotEmpty, TargetTooSmall
 from blocks.host.base import Disk
 from blocks.units import format_size
 
@@ -48,6 +48,29 @@ class RestorePlan:
             placement.volume.size_bytes - placement.volume.zero_bytes
             for placement in self.placements
         )
+
+
+def refuse_another(approved: RestorePlan, now: RestorePlan) -> None:
+    """Refuse a plan that is not the one a person has read, perhaps a day ago.
+
+    Raises:
+        Refused: the point or a disk is another one, or there is something new to be warned of.
+    """
+    new = [note for note in now.notes if note not in approved.notes]
+    if approved.point.id != now.point.id or _written(approved) != _written(now):
+        new.insert(0, "other disks would be written")
+    if new:
+        raise Refused(
+            f"the plan is no longer the one that was approved: {'; '.join(new)}",
+            hint="Nothing was written. Ask again, and read the new plan.",
+        )
+
+
+def _written(plan: RestorePlan) -> list[tuple[str, str, str, int]]:
+    return [
+        (placement.volume.uid, placement.disk.uid, placement.disk.path, placement.disk.size_bytes)
+        for placement in plan.placements
+    ]
 
 
 def chosen_volumes(point: RestorePoint, wanted: Sequence[str]) -> tuple[VolumeImage, ...]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from blocks.errors import Refused
 from blocks.policy.loss import Begun
 from blocks.svc.model import RemoteState, Side
 from blocks.svc.remote_view import RemoteView
@@ -138,6 +139,11 @@ class Plan:
     refusal: str = ""
     hint: str = ""
 
+    @property
+    def is_any(self) -> bool:
+        """Something is to be done, on the arrays or the hosts."""
+        return self.order is not None or self.takes_over
+
     def document(self) -> dict[str, Any]:
         """Return the plan for `--json` and the UI."""
         begun = self.begun
@@ -160,6 +166,29 @@ class Plan:
             "is_waiting": self.is_waiting,
             "notes": list(self.notes),
         }
+
+
+def refuse_another(approved: Plan, now: Plan) -> None:
+    """Refuse a plan that is not the one a person has read, perhaps a day ago.
+
+    How much is lost may have changed with the time; what is done, and to whom, may not.
+
+    Raises:
+        Refused: the sites have changed so that something else would be done, or nothing may.
+    """
+    if _deed(approved) != _deed(now):
+        why = f": {now.refusal}" if now.refusal else ""
+        raise Refused(
+            f"the sites are no longer as they were when the {approved.move} was approved{why}",
+            hint="Nothing was changed. Ask again, and read the new plan.",
+        )
+
+
+def _deed(plan: Plan) -> tuple[object, ...]:
+    return (
+        *(plan.move, plan.to, plan.at, plan.order, plan.primary, plan.found, plan.wanted),
+        *(plan.is_split, plan.takes_over, plan.is_waiting, bool(plan.refusal), plan.notes),
+    )
 
 
 def _iso(at: datetime | None) -> str | None:

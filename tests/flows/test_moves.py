@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from mirror_names import COPY_S, GROUP
@@ -16,6 +17,7 @@ from blocks.errors import (
 from blocks.host.base import GroupState
 from blocks.profile.base import parse
 from blocks.profile.model import BackupProfile
+from flows import approval
 from flows import failover as moves
 from tasks import (
     snapshot_source,
@@ -45,6 +47,60 @@ def test_the_disaster_is_planned_then_carried_out_then_done_already(bench) -> No
     assert again["order"] == ""
     assert bench.sent() == ["stoprcconsistgrp"]
     assert bench.told == ["remote_failover", "remote_failover"]
+
+
+@pytest.fixture
+def while_asked(monkeypatch):
+    """Let a person approve in the UI, and something happen until then."""
+
+    def approving(*happen) -> list[str]:
+        shown = []
+
+        def pause(wait_for_input, **_):
+            shown.append(str(wait_for_input._description))
+            for act in happen:
+                act()
+            return SimpleNamespace(group="RG1", approver="Ann")
+
+        monkeypatch.setattr(approval, "pause_flow_run", pause)
+        monkeypatch.setattr(approval, "FlowRunContext", SimpleNamespace(get=lambda: object()))
+        return shown
+
+    return approving
+
+
+def lose_first_site(bench) -> None:
+    bench.synchronize()
+    bench.arrays.power("storage1", is_on=False)
+    bench.machines["node1"].is_alive = False
+
+
+def test_a_failover_that_was_approved_in_the_ui_is_carried_out(bench, while_asked) -> None:
+    lose_first_site(bench)
+    shown = while_asked(lambda: GroupLock("RG1 takeover", "another move").close())
+    assert moves.failover.fn("RG1").report["state_after"] == "idling_disconnected"
+    assert len(shown) == 1
+    assert bench.sent() == ["stoprcconsistgrp"]
+
+
+def test_a_site_that_came_back_while_a_person_read_the_plan_is_not_failed_over(
+    bench, while_asked
+) -> None:
+    lose_first_site(bench)
+    while_asked(lambda: bench.arrays.power("storage1", is_on=True))
+    with pytest.raises(Refused, match="no longer as they were when the failover was approved"):
+        moves.failover.fn("RG1")
+    assert bench.sent() == []
+
+
+def test_the_way_home_is_approved_twice_for_the_copy_and_for_the_swap(bench, while_asked) -> None:
+    lose_first_site(bench)
+    moves.failover.fn("RG1", approved=True)
+    bench.arrays.power("storage1", is_on=True)
+    shown = while_asked()
+    done = moves.failback.fn("RG1", wait_s=2 * COPY_S).report
+    assert (done["to"], done["order"]) == ("storage1", "switchrcconsistgrp on storage1")
+    assert ["startrcconsistgrp" in each for each in shown] == [True, False]
 
 
 def test_a_failover_with_the_first_site_alive_is_refused_and_sends_nothing(bench) -> None:
