@@ -286,6 +286,9 @@ class Looker:
             wait_all(futures, self._stop)
             if not deep:
                 self._progress.add(self._geometry.plain_bytes(first, page.extent_count))
+        # An image of which no extent is needed, as where a disk has become all zeros.
+        unread = [key for key in self._image.image_keys if key not in self._asked]
+        wait_all([pool.submit(self.head, key) for key in unread], self._stop)
         if is_complete and whole.digest().hex() != self._image.map_digest:
             self._note("map", 0, 0, "the pages together are not the map of the restore point")
 

@@ -111,6 +111,24 @@ def test_a_flipped_byte_anywhere_is_found(data):
     assert verify(taken, store).damaged
 
 
+def test_an_image_of_which_no_extent_is_needed_is_looked_at_too():
+    """The disk has become all zeros: its incremental image holds a head and no frame."""
+    store = MemoryStore()
+    first, _ = capture(random.Random(5).randbytes(30 * EXTENT), store, "RG/1/")
+    taken, _ = capture(bytes(30 * EXTENT), store, "RG/2/", first)
+    (key,) = taken[0].image_keys
+    assert not verify(taken, store, deep=False).damaged
+    body = bytearray(store.get(key))
+    body[0] ^= 1
+    store.delete([key])
+    store.put(key, bytes(body))
+    (found,) = verify(taken, store, deep=False).damaged
+    assert found.key == key
+    store.delete([key])
+    (found,) = verify(taken, store, deep=False).damaged
+    assert found.reason == "it is gone"
+
+
 def damage(store, taken, at_share):
     """Change one byte of the image object, under the ETag the point has recorded."""
     image, objects = taken
