@@ -195,6 +195,23 @@ def test_every_point_is_rebuilt_and_restores_bit_exact(lost: dict[str, bool]) ->
         machine.require_restorable(point)
 
 
+def test_an_image_of_which_no_extent_is_needed_is_still_the_points() -> None:
+    """A disk that has become all zeros: no page names its newest image, but verify looks at it."""
+    store = MemoryStore(part_min_bytes=0)
+    machine = Machine(store, extents=80, segment_bytes=SEGMENT)
+    (full,) = chain_of(machine, 1)
+    machine.disks[0].write(0, bytes(machine.disks[0].size_bytes))
+    machine.backup(full)
+    lose(store, maps=True, copies=True)
+    run_rebuild(store)
+    for point in points(store):
+        listed = {stored.key for stored in point.objects}
+        for volume in point.volumes:
+            assert volume.image_keys
+            assert listed.issuperset(volume.image_keys)
+        machine.require_restorable(point)
+
+
 def test_a_dry_run_tells_and_writes_nothing() -> None:
     store = MemoryStore(part_min_bytes=0)
     chain_of(Machine(store), 3)
