@@ -16,8 +16,8 @@ from blocks.catalog.shelf import publish
 from blocks.errors import CorruptData
 from blocks.store.base import Store
 from tasks.compaction import Compacted, CompactSettings, compact_volume, require_compactable
-from tasks.recovery import verify_volume
 from tasks.transfer import Progress
+from tasks.verification import verify_volume
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from blocks.image.map import ZERO_OBJECT, Page
 from blocks.image.restore import Fetch, FrameReader, plan_fetches
 from blocks.store.base import Store
 from blocks.units import MIB
-from tasks.recovery import digester_of, proven
+from tasks.proven_reads import digester_of, proven
 from tasks.transfer import Pins, load_page
 
 log = logging.getLogger(__name__)

@@ -27,8 +27,7 @@ from blocks.profile.parcel import unpack
 from blocks.ssh import Runner
 from blocks.store.base import Store
 from blocks.store.block import Bucket
-from blocks.store.clients import open_store as open_settings
-from blocks.store.clients import parse_bucket_url
+from blocks.store.clients import open_store, parse_bucket_url
 from blocks.svc.block import SvcSystem
 from blocks.svc.client import SvcClient
 from blocks.units import slug
@@ -118,7 +117,7 @@ def host_and_runner(wanted: Configuration, name: str) -> tuple[Host, Runner]:
 def store(wanted: Configuration, name: str) -> Store:
     """Open a registered bucket; a URL such as `s3://bucket/prefix` opens one that is not."""
     if "://" in name:
-        return open_settings(parse_bucket_url(name))
+        return open_store(parse_bucket_url(name))
     return bucket(wanted, name).get_store()
 
 

@@ -17,12 +17,8 @@ from typing import Any
 
 from blocks.catalog.point import PageRef, StoredObject, VolumeImage
 from blocks.errors import (
-    CorruptData,
     FlashvaultError,
     HostError,
-    ObjectChanged,
-    ObjectMissing,
-    UnknownFormat,
 )
 from blocks.host.base import ComparingReader, Reader
 from blocks.image.capture import Capture, CapturePlan, MapPage
@@ -30,13 +26,13 @@ from blocks.image.cipher import Cipher
 from blocks.image.compare import NodeCompare
 from blocks.image.digest import Algorithm, Digester
 from blocks.image.extents import Geometry
-from blocks.image.map import Page
 from blocks.image.memory import keep_freed_memory
 from blocks.image.segments import Part, segment_bytes_of
 from blocks.store.base import Store
 from blocks.units import KIB, MIB
+from tasks.parent import PageReader, Parent, why_unusable
 from tasks.staging import Staging
-from tasks.transfer import Progress, Uploader, load_page
+from tasks.transfer import Progress, Uploader
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +113,6 @@ class Captured:
         )
 
 
-Parent = tuple[VolumeImage, Sequence[StoredObject]]
-
-
 def capture_volume(
     reader: Reader,
     store: Store,
@@ -161,7 +154,7 @@ def capture_volume(
     geometry = Geometry(reader.size_bytes, settings.extent_bytes)
     warning = ""
     if parent is not None:
-        warning = _why_unusable(parent, geometry, uid, store, settings)
+        warning = why_unusable(parent, geometry, uid, store, settings.digester, settings.cipher)
         if warning:
             log.warning("captured in full volume=%s because %s", uid, warning)
             parent = None
@@ -183,7 +176,7 @@ def capture_volume(
     if not staged and isinstance(reader, ComparingReader) and reader.can_compare():
         node = NodeCompare(reader, geometry, plan.frame_extents)
         plan = replace(plan, notes_node=True)
-    parent_pages = _PageReader(parent[0].pages, store, settings.cipher) if parent else None
+    parent_pages = PageReader(parent[0].pages, store, settings.cipher) if parent else None
     capture = Capture(
         reader,
         plan,
@@ -202,14 +195,14 @@ def capture_volume(
         progress=progress,
         can_resume=settings.cipher is None or staging is not None,
     ) as uploader:
-        shelf = _Pages(parent[0].pages if parent else (), uploader, plan, settings.cipher)
+        map_pages = _MapPages(parent[0].pages if parent else (), uploader, plan, settings.cipher)
         for output in outputs:
             if isinstance(output, Part):
                 uploader.put(output)
             else:
-                shelf.add(output)
+                map_pages.add(output)
         own = uploader.finish()
-        pages, page_bytes, keys = shelf.finish()
+        pages, page_bytes, keys = map_pages.finish()
         kept = uploader.kept_bytes
     counts = capture.counts
     log.info(
@@ -276,81 +269,7 @@ def _plan(
     )
 
 
-def _why_unusable(
-    parent: Parent, geometry: Geometry, uid: str, store: Store, settings: CaptureSettings
-) -> str:
-    """Say why a parent cannot be built on; empty if it can."""
-    image, objects = parent
-    if image.uid != uid:
-        return f"the parent is of volume {image.uid}"
-    if image.size_bytes != geometry.size_bytes:
-        return f"the volume had {image.size_bytes} bytes and has {geometry.size_bytes}"
-    if image.extent_bytes != geometry.extent_bytes:
-        return f"the extent size was {image.extent_bytes} and is {geometry.extent_bytes}"
-    try:
-        return _why_unreadable(image, objects, geometry, store, settings)
-    except (CorruptData, ObjectMissing, ObjectChanged, UnknownFormat) as error:
-        return str(error)
-
-
-def _why_unreadable(
-    image: VolumeImage,
-    objects: Sequence[StoredObject],
-    geometry: Geometry,
-    store: Store,
-    settings: CaptureSettings,
-) -> str:
-    """Say what is wrong with a parent's map and objects; empty if nothing is."""
-    digester = settings.digester
-    running = digester.new()
-    known = {stored.key: stored for stored in objects}
-    wanted: set[str] = set()
-    read = _PageReader(image.pages, store, settings.cipher)
-    if len(image.pages) != geometry.page_count:
-        return "the parent's map is not complete"
-    for index in range(geometry.page_count):
-        page = read(index)
-        if (image.pages[index].first_extent, page.extent_count) != geometry.page(index):
-            return "the parent's map is not complete"
-        if page.algorithm != digester.algorithm:
-            return f"the parent's digests are {page.algorithm}"
-        running.update(page.digests.tobytes())
-        wanted |= set(page.objects)
-    if running.digest().hex() != image.map_digest:
-        return "the parent's map has another digest than its point says"
-    for key in sorted(wanted):
-        if key not in known:
-            return f"the parent's point does not list {key}"
-        info = store.head(key)
-        if (info.size_bytes, info.etag) != (known[key].size_bytes, known[key].etag):
-            return f"{key} is not the object the parent's point lists"
-    return ""
-
-
-class _PageReader:
-    """Pages of a map by index. Pages that are one object are read once in a row."""
-
-    def __init__(self, refs: Sequence[PageRef], store: Store, cipher: Cipher | None) -> None:
-        self._refs = refs
-        self._store = store
-        self._cipher = cipher
-        self._last: tuple[str, Page] | None = None
-
-    def __call__(self, index: int) -> Page:
-        ref = self._refs[index]
-        last = self._last
-        if (
-            last is not None
-            and last[0] == ref.object.key
-            and (last[1].extent_count == ref.extent_count)
-        ):
-            return last[1]
-        page = load_page(self._store, ref, self._cipher)
-        self._last = (ref.object.key, page)
-        return page
-
-
-class _Pages:
+class _MapPages:
     """Collects the pages of a capture: new ones uploaded, unchanged ones referred to."""
 
     def __init__(

@@ -18,12 +18,12 @@ from blocks.image.cipher import Cipher
 from blocks.image.restore import Fetch, Piece, plan_fetches
 from blocks.policy.rolling import Coverage, coverage, due_objects
 from blocks.store.base import Store
+from tasks.pool import bounded_pool, wait_all, workers_for
 from tasks.progress import published
-from tasks.recovery import Damaged, Looker, Verified, wait_all
-from tasks.restoring import bounded_pool, workers_for
 from tasks.run import Run
 from tasks.steps import run_log, step
 from tasks.transfer import Progress
+from tasks.verification import Damaged, Looker, Verified
 from tasks.verify import VerifiedVolume
 
 Images = Sequence[tuple[RestorePoint, VolumeImage]]

@@ -24,7 +24,6 @@ FREEZE_S = 60.0
 PREPARED = "prepared"
 """Journalled while a group may be preparing or prepared."""
 
-
 FROZEN = "frozen"
 """Journalled while file systems may stand still, or an application keep still."""
 

@@ -17,10 +17,10 @@ from blocks.store.base import Store
 from blocks.units import format_size, slug
 from tasks import reports
 from tasks.progress import published
-from tasks.recovery import Verified, verify_volume
 from tasks.run import Run
 from tasks.steps import run_log, step
 from tasks.transfer import Progress
+from tasks.verification import Verified, verify_volume
 
 
 @dataclass(frozen=True, slots=True)

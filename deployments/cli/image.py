@@ -338,8 +338,8 @@ def _get(
 
 
 def _verify(source: str, name: str, point: str, *, deep: bool, quiet: bool) -> dict[str, Any]:
-    from tasks.recovery import verify_volume
     from tasks.transfer import Progress
+    from tasks.verification import verify_volume
 
     store = _open(source)
     found = _find(store, name, point)
@@ -371,7 +371,7 @@ def _cat(source: str, name: str, point: str, volume: str, wanted: str) -> None:
     from blocks.errors import ConfigError
     from blocks.policy.recovery import chosen_volumes
     from blocks.units import MIB
-    from tasks.recovery import read_range
+    from tasks.proven_reads import read_range
 
     store = _open(source)
     found = _find(store, name, point)

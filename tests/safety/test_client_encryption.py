@@ -17,8 +17,8 @@ from blocks.image.keywords import format_private_key
 from blocks.store.memory import MemoryStore
 from tasks.lens import Lens
 from tasks.pipeline import CaptureSettings
-from tasks.recovery import verify_volume
 from tasks.transfer import Progress
+from tasks.verification import verify_volume
 
 EXTENT = 4096
 UID = "6005076400810000000000000000000A"

@@ -14,7 +14,7 @@ from captured import capture as capture_disk
 from blocks.host.local import LocalReader
 from blocks.store.directory import DirectoryStore
 from tasks.pipeline import CaptureSettings
-from tasks.recovery import read_range
+from tasks.proven_reads import read_range
 
 UID = "6005076400810000000000000000000A"
 PIECE = 300_000

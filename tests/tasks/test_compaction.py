@@ -19,8 +19,8 @@ from blocks.store.memory import MemoryStore
 from tasks.compact_point import compact_point
 from tasks.compaction import CompactSettings, compact_volume
 from tasks.pipeline import CaptureSettings
-from tasks.recovery import verify_volume
 from tasks.transfer import Progress, load_page
+from tasks.verification import verify_volume
 
 EXTENT = 4096
 UID = "6005076400810000000000000000000A"

@@ -16,8 +16,10 @@ from blocks.image.segments import SEGMENT_EXTENTS, segment_bytes_of
 from blocks.store.base import PARTS_MAX
 from blocks.store.memory import MemoryStore
 from tasks.pipeline import CaptureSettings
-from tasks.recovery import read_range, restore_volume, verify_volume
+from tasks.proven_reads import read_range
+from tasks.recovery import restore_volume
 from tasks.transfer import Progress
+from tasks.verification import verify_volume
 
 EXTENT = 4096
 UID = "6005076400810000000000000000000A"

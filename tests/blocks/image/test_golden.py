@@ -15,8 +15,10 @@ from blocks.catalog import shelf
 from blocks.catalog.rebuild import rebuild
 from blocks.image.scan import contradictions, scan_object
 from blocks.store.memory import MemoryStore
-from tasks.recovery import read_range, restore_volume, verify_volume
+from tasks.proven_reads import read_range
+from tasks.recovery import restore_volume
 from tasks.transfer import Progress, load_page
+from tasks.verification import verify_volume
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "image"
 FACTS = json.loads((GOLDEN / "manifest.json").read_text())

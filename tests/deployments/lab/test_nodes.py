@@ -23,7 +23,7 @@ from deployments.lab.keys import Keys
 from deployments.lab.nodes import Nodes
 from deployments.lab.sshd import Door, SshServer
 from tasks.pipeline import CaptureSettings
-from tasks.recovery import read_range
+from tasks.proven_reads import read_range
 
 MIB = 1024 * 1024
 GROUP = "sample_consistency_group"

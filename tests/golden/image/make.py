@@ -23,7 +23,8 @@ from blocks.catalog.shelf import publish
 from blocks.image.digest import maps_digest
 from blocks.store.base import Store
 from blocks.store.memory import MemoryStore
-from tasks.pipeline import CaptureSettings, Parent, capture_volume
+from tasks.parent import Parent
+from tasks.pipeline import CaptureSettings, capture_volume
 from tasks.transfer import Progress
 
 UID = "60050768018305E120000000000000EA"
