@@ -132,12 +132,12 @@ PER_GROUP: tuple[tuple[str, str, Callable[[Overview], float | None]], ...] = (
     (
         "flashvault_last_drill_timestamp_seconds",
         "When a restore of the group was last proven by a drill.",
-        lambda row: row.drill.ended_at.timestamp() if row.drill else None,
+        lambda row: row.drills.last_passed.ended_at.timestamp() if row.drills.last_passed else None,
     ),
     (
         "flashvault_last_drill_duration_seconds",
         "How long that restore took.",
-        lambda row: row.drill.rto_s if row.drill else None,
+        lambda row: row.drills.last_passed.rto_s if row.drills.last_passed else None,
     ),
 )
 """Name, help, and the value of a row; `None` where there is none."""

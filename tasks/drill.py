@@ -30,6 +30,7 @@ from tasks.plan import Asked, configured, find, open_source
 from tasks.restore import RestoredDisk
 from tasks.run import Run
 from tasks.steps import CONTROL_S, run_log, step
+from tasks.targets import spelled_out
 
 SCRATCH = "scratch"
 IMPORTED = "imported"
@@ -92,7 +93,8 @@ def scratch_targets(run: Run, asked: Asked, directory: str) -> dict[str, str]:
     """Choose where the drill restores to, and make room for it.
 
     Returns:
-        Disk of the point → disk of the node as given, or a file in a scratch directory of our own.
+        Disk (or volume) of the point → disk of the node as given, or a file in a scratch directory
+        of our own.
     """
     if asked.to:
         return dict(asked.to)
@@ -110,7 +112,7 @@ def scratch_targets(run: Run, asked: Asked, directory: str) -> dict[str, str]:
     own = place / run.id
     run.journal.made(SCRATCH, directory=str(own))
     own.mkdir(mode=0o700)
-    return {volume.disk: str(own / f"{volume.disk}.img") for volume in point.volumes}
+    return spelled_out(point, {"": str(own)})
 
 
 @step(name="production-{asked.group}", timeout_s=CONTROL_S)

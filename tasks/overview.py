@@ -88,8 +88,12 @@ def gather_bucket(store: Store, now: datetime, *, group: str = "") -> list[Overv
 
     Raises:
         StoreError: the groups cannot be listed.
+        PointMissing: the bucket has nothing of the group.
     """
-    names = [group] if group else sorted(shelf.groups(store))
+    names = sorted(shelf.groups(store))
+    if group and group not in names:
+        raise shelf.no_points(store, group)
+    names = [group] if group else names
     return list(each(lambda name: _read(store, name, None, now, None), names, workers=SIDE_BY_SIDE))
 
 
@@ -209,7 +213,7 @@ def document(row: Overview) -> dict[str, Any]:
         else None,
         "joint_recovery_point": _moment(row.joint_recovery_point),
         "newest_of_both": _newest(row) or None,
-        "drill": _drill(row.drill),
+        "drill": _drill(row.drills.last_passed),
         "drills": [_drill(drilled) for drilled in row.drills.entries[-SHOWN_DRILLS:]],
     }
 

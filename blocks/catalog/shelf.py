@@ -164,10 +164,15 @@ def existing_points(store: Store, group: str) -> list[RestorePoint]:
     """List the points of a group that must have some, as `points` does.
 
     Raises:
-        PointMissing: it has none; a mistyped name or prefix is told by whose the bucket has.
+        PointMissing: it has none.
     """
     if found := points(store, group):
         return found
+    raise no_points(store, group)
+
+
+def no_points(store: Store, group: str) -> PointMissing:
+    """Return the error about a group without restore points, with what there is instead."""
     others = groups(store)
     if group in others:
         hint = "What is there is in the trash (`flashvault catalog undelete`) or cannot be read."
@@ -178,7 +183,7 @@ def existing_points(store: Store, group: str) -> list[RestorePoint]:
             "Are bucket and prefix right? Images without points: `flashvault catalog rebuild"
             f" --bucket {store.url} --dry-run`."
         )
-    raise PointMissing(f"{store.url} holds no restore point of {group}", hint=hint)
+    return PointMissing(f"{store.url} holds no restore point of {group}", hint=hint)
 
 
 def find_point(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from blocks.catalog.drills import Drill, Drills
+from blocks.catalog.drills import Drills
 from blocks.catalog.point import Kind, PointId
 from blocks.catalog.shelf import Shelf, ShelvedPoint
 from blocks.policy.drilling import drill_fault
@@ -101,11 +101,6 @@ class Overview:
     drills: Drills = field(default_factory=Drills)
     coverage: Coverage | None = None
     """How far everything was read back; None when that is not known."""
-
-    @property
-    def drill(self) -> Drill | None:
-        """The last drill that passed."""
-        return self.drills.last_passed
 
     @property
     def joint_recovery_point(self) -> datetime | None:

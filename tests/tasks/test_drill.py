@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import captured
 import pytest
+from named_points import point_of, volume_named
 
 from blocks.errors import Refused, Unreachable
 from blocks.host.base import Disk
@@ -127,3 +128,18 @@ def test_scratch_files_ask_nobody(point, array, monkeypatch, tmp_path):
     refuse_production(RUN, Asked("RG1", {}), onto(point, Disk(str(file), str(file), 8192, uid="")))
     file.touch()
     refuse_production(RUN, Asked("RG1", {}), onto(point, Disk(str(file), str(file), 8192, uid="")))
+
+
+def test_two_disks_of_one_name_both_get_a_scratch_file(monkeypatch, tmp_path):
+    found = point_of([volume_named("hdisk1", letter * 32, 4096, name=letter) for letter in "AB"])
+    monkeypatch.setattr(drill, "configured", lambda asked: None)
+    monkeypatch.setattr(drill, "open_source", lambda *_: MemoryStore())
+    monkeypatch.setattr(drill, "find", lambda *_: found)
+    run = SimpleNamespace(
+        id="01R",
+        check=lambda: None,
+        stop=threading.Event(),
+        journal=SimpleNamespace(made=lambda *_, **__: None),
+    )
+    to = drill.scratch_targets.function(run, Asked("RG1", {}), str(tmp_path))
+    assert to == {letter * 32: f"{tmp_path}/01R/{letter}.img" for letter in "AB"}

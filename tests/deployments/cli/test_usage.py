@@ -48,7 +48,9 @@ def bucket_with(*groups, folder):
     return f"--bucket file://{folder}"
 
 
-@pytest.mark.parametrize("verb", ["verify RG9", "drill RG9", "restore RG9 --to a=/tmp/x --dry-run"])
+@pytest.mark.parametrize(
+    "verb", ["verify RG9", "drill RG9", "status RG9", "restore RG9 --to a=/tmp/x --dry-run"]
+)
 def test_a_group_the_bucket_does_not_have_is_an_error_and_leaves_no_trace(
     flashvault, tmp_path, verb
 ):
