@@ -18,7 +18,7 @@ from blocks.errors import FlashvaultError
 from blocks.policy.replication import judge
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.store.s3 import S3Store
-from blocks.units import MIB, format_duration, format_size
+from blocks.units import MIB, counted, format_duration, format_size
 from tasks import open as opened
 from tasks.journal import state_directory
 from tasks.owner import find_owner
@@ -157,8 +157,8 @@ def _cloud(wanted: Configuration, profile: BackupProfile) -> Found:
     writing_cipher(wanted, profile)
     if profile.retention is None:
         hint = f"flashvault modify backup_profile {profile.name} RETENTION=last=7,daily=14"
-        return "warning", f"{len(pairs)} volumes; nothing is ever pruned", hint
-    return "ok", f"{len(pairs)} volumes; owner {owner.name}, read by {reader}", ""
+        return "warning", f"{counted(len(pairs), 'volume')}; nothing is ever pruned", hint
+    return "ok", f"{counted(len(pairs), 'volume')}; owner {owner.name}, read by {reader}", ""
 
 
 def _remote(wanted: Configuration, profile: BackupProfile) -> Found:

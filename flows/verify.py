@@ -19,6 +19,7 @@ from blocks.catalog.marks import read_damage
 from blocks.catalog.point import RestorePoint
 from blocks.errors import ConfigError, PointMissing
 from blocks.store.base import Store
+from blocks.units import counted
 from flows.endings import Ending, ended
 from tasks.limits import places
 from tasks.plan import Asked, configured, open_source
@@ -118,7 +119,9 @@ def sound(document: dict[str, Any]) -> str:
     if not document["points"]:
         return f"{group} has no restore point yet: nothing was verified"
     if covered is None:
-        return f"{len(document['points'])} restore points of {group} are whole ({depth})"
+        count = len(document["points"])
+        are = "is" if count == 1 else "are"
+        return f"{counted(count, 'restore point')} of {group} {are} whole ({depth})"
     proven = "yes" if covered["complete"] else f"no, {covered['late']} objects are late"
     return (
         f"nothing wrong in {depth} of {group}; everything proven within"

@@ -15,7 +15,7 @@ from prefect.context import FlowRunContext
 
 from blocks.policy.overview import Overview, State, overdue_window
 from blocks.profile.model import BackupProfile, Configuration, Method
-from blocks.units import format_size, slug
+from blocks.units import counted, format_size, slug
 from tasks import reports
 from tasks.asking import ask
 from tasks.history_chart import history_chart
@@ -126,7 +126,7 @@ def _draw_history(row: Overview, profile: BackupProfile | None) -> int:
         return 0
     key = f"history-{slug(row.group)}"
     # Restore points come hourly at most, this runs every quarter: the same chart is not sent twice.
-    told = f"{len(row.history)} restore points, the newest {row.history[-1].id}"
+    told = f"{counted(len(row.history), 'restore point')}, the newest {row.history[-1].id}"
     try:
         standing = cast("Artifact | None", ask(lambda: Artifact.get(key)))
     except Exception as error:  # noqa: BLE001 - a report, as in tasks.reports

@@ -25,7 +25,7 @@ from blocks.policy.replication import Condition
 from blocks.policy.rolling import Coverage, coverage
 from blocks.profile.model import BackupProfile, Configuration, Method
 from blocks.store.base import Store
-from blocks.units import format_duration, format_size
+from blocks.units import counted, format_duration, format_size
 from tasks.open import store as open_registered
 from tasks.remote_memory import recall
 
@@ -235,7 +235,7 @@ def headline(rows: Sequence[Overview]) -> str:
     """Say in one line how all groups stand."""
     counts = Counter(str(row.state) for row in rows)
     told = ", ".join(f"{counts[state]} {state}" for state in map(str, State) if counts[state])
-    return f"{len(rows)} groups: {told}" if rows else "no resource groups yet"
+    return f"{counted(len(rows), 'group')}: {told}" if rows else "no resource groups yet"
 
 
 def worst_first(rows: Sequence[Overview]) -> list[Overview]:

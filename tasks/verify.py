@@ -14,7 +14,7 @@ from blocks.catalog.point import PointId, RestorePoint, VolumeImage
 from blocks.image.cipher import Cipher
 from blocks.policy.rolling import Coverage
 from blocks.store.base import Store
-from blocks.units import format_size, slug
+from blocks.units import counted, format_size, slug
 from tasks import reports
 from tasks.progress import published
 from tasks.run import Run
@@ -160,7 +160,7 @@ def verified_markdown(document: dict[str, Any]) -> str:
     verdict = (
         f"**{len(document['damaged_points'])} of {count} restore points are damaged**"
         if document["damaged_points"]
-        else f"{count} restore points are whole"
+        else f"{counted(count, 'restore point')} {'is' if count == 1 else 'are'} whole"
         if not document["coverage"]
         else "nothing is wrong"
     )

@@ -10,6 +10,7 @@ import typer
 
 from blocks.errors import ConfigError, Unreachable
 from blocks.profile.document import config_path, load_configuration
+from blocks.units import counted
 from deployments.cli.output import err, out, print_json, reported_errors
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def apply(
             print_json(_document(changes, problems, dry_run=dry_run))
         elif changes:
             done = "would be made" if dry_run else "made"
-            out().print(f"{len(changes)} changes {done}", markup=False)
+            out().print(f"{counted(len(changes), 'change')} {done}", markup=False)
         if problems:
             raise typer.Exit(ConfigError.exit_code)
 

@@ -12,6 +12,7 @@ from blocks.errors import ConfigError
 from blocks.profile.base import Configured
 from blocks.profile.document import config_path, load_configuration, parse_object
 from blocks.profile.model import CLASSES
+from blocks.units import counted
 from deployments.cli import actions, queries, secrets
 from deployments.cli.apply import after_a_change
 from deployments.cli.grammar import Request, class_of, known_classes, understand
@@ -253,7 +254,7 @@ def _change(
     if as_json:
         print_json(_document(outcome) | {"applied": applied})
     elif applied:
-        out().print(f"{len(applied)} changes made in Prefect", markup=False)
+        out().print(f"{counted(len(applied), 'change')} made in Prefect", markup=False)
 
 
 def _document(outcome: actions.Outcome) -> dict[str, Any]:

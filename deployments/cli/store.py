@@ -149,6 +149,10 @@ def settings(
                 out().print(f"{setting:14} {value}")
             for change in changes:
                 out().print(f"[bold red]changed[/] {change}")
+            if recorded is None or (accept and changes):
+                out().print("recorded, to be compared after each backup")
+            elif not changes:
+                out().print(f"as recorded at {recorded.taken_at:%Y-%m-%d %H:%M}")
         if changes and not accept:
             raise typer.Exit(1)
 
@@ -158,7 +162,8 @@ def _print(report: Report) -> None:
     console.print(f"{report.url}  [dim]{report.server}[/]")
     for outcome in report.outcomes:
         colour = _COLOURS[outcome.verdict]
-        detail = outcome.detail.replace("[", "\\[")
-        console.print(f"  {outcome.name:20} [{colour}]{outcome.verdict.value:8}[/] {detail}")
+        verdict, detail = outcome.verdict.value, outcome.detail.replace("[", "\\[")
+        told = f"[{colour}]{verdict:8}[/] {detail}" if detail else f"[{colour}]{verdict}[/]"
+        console.print(f"  {outcome.name:20} {told}")
     for caution in report.cautions():
         console.print(f"[yellow]note[/] {caution}")
