@@ -9,15 +9,18 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from blocks.errors import Refused
+from blocks.host.base import Disk
+from blocks.policy.loss import in_utc
 from blocks.policy.recovery import RestorePlan
 from blocks.units import counted, format_duration, format_size
 from tasks.pace import expected_s
+from tasks.steps import run_log
 
 WAIT_S = 24 * 3600
 """How long a restore waits for its approval."""
 
 
-class ConfirmRestore(RunInput):
+class Confirmation(RunInput):
     """The form the UI shows."""
 
     group: str = Field(title="Type the resource group's name to confirm")
@@ -53,7 +56,10 @@ def _ask(group: str, what: str, plan: str) -> None:
             f"{what} was not approved",
             hint="Say --yes after reading the plan (--dry-run shows it).",
         )
-    form = ConfirmRestore.with_initial_data(description=plan, group="", approver="")
+    form = Confirmation.with_initial_data(description=plan)
+    run_log().info(
+        "%s waits for a person who has read the plan: press Resume in the menu above", what
+    )
     try:
         answer = pause_flow_run(wait_for_input=form, timeout=WAIT_S, poll_interval=5)
     except FlowPauseTimeout as error:
@@ -63,6 +69,7 @@ def _ask(group: str, what: str, plan: str) -> None:
         ) from error
     if answer.group.strip() != group:
         raise Refused(f"'{answer.group}' is not the name of the group, {group}")
+    run_log().info("%s was approved by %s", what, answer.approver)
 
 
 def expected_words(seconds: float | None) -> str:
@@ -70,6 +77,10 @@ def expected_words(seconds: float | None) -> str:
     if seconds is None:
         return "How long it takes is not known: nothing was restored on this machine yet."
     return f"It should take about {format_duration(seconds)}, as the last restores here did."
+
+
+def _named(disk: Disk) -> str:
+    return disk.name if disk.name == disk.path else f"{disk.name} (`{disk.path}`)"
 
 
 def plan_markdown(plan: RestorePlan) -> str:
@@ -82,14 +93,14 @@ def plan_markdown(plan: RestorePlan) -> str:
         f"{format_size(plan.data_bytes)} of it is data, the rest zeros."
         f" {expected_words(expected_s(plan))}",
         "",
-        f"Restore point `{point.id}` of **{point.group}**, taken {point.taken_at.isoformat()}.",
+        f"Restore point `{point.id}` of **{point.group}**, taken {in_utc(point.taken_at)}.",
         "",
-        "| volume | size | onto | path |",
-        "|---|---|---|---|",
+        "| volume | size | onto |",
+        "|---|---|---|",
     ]
     lines += [
         f"| {p.volume.disk} ({p.volume.name}) | {format_size(p.volume.size_bytes)}"
-        f" | {p.disk.name} | `{p.disk.path}` |"
+        f" | {_named(p.disk)} |"
         for p in plan.placements
     ]
     lines += ["", *(f"- {note}" for note in plan.notes)]

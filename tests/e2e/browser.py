@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 
 CHROMIUM = shutil.which("chromium") or ""
 DRIVER = shutil.which("chromedriver") or ""
 WIDTH, HEIGHT = 1280, 900
 LIMIT_S = 45.0
+DIALOG = "[role=dialog]"
 
 Theme = Literal["light", "dark"]
 
@@ -98,6 +99,23 @@ class Browser:
             "return [...c.getImageData(0, 0, 1, 1).data].slice(0, 3)"
         )
         return int(sum(self.driver.execute_script(script)) / 3)
+
+    def press(self, name: str, within: str = "body") -> None:
+        """Press the last button or menu entry of this name, once it is there."""
+        script = (
+            f"return [...document.querySelectorAll('{within} button, {within} [role=menuitem]')]"
+            ".filter(each => each.innerText.trim() == arguments[0]).pop()"
+        )
+        self.until(lambda: self.driver.execute_script(script, name), f"button {name}")
+        found = self.driver.execute_script(script, name)
+        # A menu of this UI opens on a pointer that really comes, not on a click by script.
+        ActionChains(self.driver).move_to_element(found).click().perform()
+
+    def type(self, *texts: str) -> None:
+        """Type into the fields of the dialog, one text each."""
+        fields = self.driver.find_elements("css selector", f"{DIALOG} textarea, {DIALOG} input")
+        for field, text in zip(fields, texts, strict=True):
+            field.send_keys(text)
 
     def settle(self) -> None:
         """Wait until nothing moves: fades are over, the axis of a graph is drawn.

@@ -6,13 +6,14 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from browser import Browser, browser, needs_browser
+from browser import DIALOG, Browser, browser, needs_browser
 
 from blocks.catalog import shelf
 from blocks.store.clients import open_store, parse_bucket_url
@@ -162,3 +163,49 @@ def test_the_chart_is_drawn_in_both_themes(window: Browser, site: lab.Site, them
     assert (window.background() > 128) == (theme == "light")
     if theme == "light":
         keep(window, "history", height=860)
+
+
+RESTORE = """
+from deployments import runtime
+runtime.prepare_environment(quiet=True)
+from flows.restore import restore
+runtime.run_flow(restore, {"group": "RG1", "to": {"hdisk18": "hdisk23", "hdisk19": "hdisk24"}})
+"""
+
+
+@pytest.fixture
+def waiting(site: lab.Site) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A restore onto the spare disks that waits for a person: its process, and its run."""
+    process = subprocess.Popen([sys.executable, "-c", RESTORE])
+    paused = {"state": {"type": {"any_": ["PAUSED"]}}, "name": {"any_": ["restore-RG1"]}}
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := ask("/flow_runs/filter", {"flow_runs": paused})):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        yield process, found[0]["id"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_restore_is_approved_by_who_reads_its_plan(site: lab.Site, window: Browser, waiting):
+    process, run = waiting
+    spare = Path(site.volume("Node1_6").path)
+    newest = points(site, "RG1")[-1]
+    for theme in ("light", "dark"):
+        window.theme(theme)
+        window.open(f"/runs/flow-run/{run}", "to press Resume in the menu above")
+        window.press("Open menu")
+        window.press("Resume")
+        window.reads("64.0 MiB on 2 disks will be written over", newest, "Your name")
+        if PICTURES:
+            dialog = window.driver.find_element("css selector", DIALOG)
+            assert dialog.screenshot(str(Path(PICTURES) / f"approve-{theme}.png"))
+    assert not any(spare.read_bytes()), "nothing is written before"
+    window.type("RG1", "Anna")
+    window.press("Resume", DIALOG)
+    assert process.wait(60) == 0
+    window.reads("Completed", "the restore was approved by Anna")
+    assert any(spare.read_bytes())

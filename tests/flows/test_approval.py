@@ -57,7 +57,7 @@ def test_the_ui_shows_the_plan_before_it_asks(plan, answered):
     approval.approve(plan)
     (text,) = shown
     assert "4.0 MiB on 1 disk will be written over" in text
-    assert "| hdisk18 (Node1_1) | 4.0 MiB | hdisk30 | `/dev/hdisk30` |" in text
+    assert "| hdisk18 (Node1_1) | 4.0 MiB | hdisk30 (`/dev/hdisk30`) |" in text
     assert "hdisk30 is not empty: everything on it is written over" in text
     assert "its last 4.0 MiB stay as they are" in text
 
