@@ -105,13 +105,16 @@ def _path_target(path: Path, volume: VolumeImage) -> Disk:
 
 
 def _refuse_one_place(paths: Iterable[Path]) -> None:
-    """Refuse two targets that are one file under two names; a device the kernel gives once only."""
+    """Refuse two targets that are one file under two names; a device the kernel gives once only.
+
+    One name twice is refused with the plan (`blocks.policy.recovery`).
+    """
     named: dict[tuple[int, int, str], Path] = {}
     for path in paths:
         place = path.resolve()
         found = place.stat() if place.exists() else place.parent.stat()
         identity = (found.st_dev, found.st_ino, "" if place.exists() else place.name)
-        if (other := named.setdefault(identity, path)) is not path:
+        if (other := named.setdefault(identity, path)) != path:
             raise ConfigError(
                 f"{other} and {path} are one file", hint="Give each volume a target of its own."
             )

@@ -21,6 +21,7 @@ from blocks.store.encryption import (
     parse_customer_key,
     unmet,
 )
+from blocks.store.s3_errors import translate
 from blocks.store.throttle import Pace, Throttle, shared_throttle
 
 if TYPE_CHECKING:
@@ -143,15 +144,37 @@ def _throttle(settings: BucketSettings) -> Throttle | None:
 
 
 def s3_client(settings: BucketSettings) -> Any:
-    """Return an S3 client of the provider's SDK, safe to share between threads."""
+    """Return an S3 client of the provider's SDK, safe to share between threads.
+
+    Raises:
+        ConfigError: endpoint, region or profile are none.
+        StoreError: the role to assume was not given.
+    """
     common: dict[str, Any] = {
         "endpoint_url": settings.endpoint or None,
         "region_name": settings.region or None,
         "verify": settings.ca_file or None,
     }
-    if settings.provider == "IBM":
-        return _ibm_client(settings, common)
-    return _aws_client(settings, common)
+    try:
+        if settings.provider == "IBM":
+            return _ibm_client(settings, common)
+        return _aws_client(settings, common)
+    except Exception as error:
+        known = _why_no_client(error, settings)
+        if known is error:
+            raise
+        raise known from error
+
+
+def _why_no_client(error: Exception, settings: BucketSettings) -> Exception:
+    is_wrong = type(error).__name__ in {"ProfileNotFound", "ConfigParseError", "ConfigNotFound"}
+    if is_wrong or isinstance(error, ValueError):
+        return ConfigError(
+            f"bucket {settings.bucket} cannot be spoken to: {error}",
+            hint="Correct its endpoint (https://host), region or profile; of a bucket that is not"
+            " registered these are AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and AWS_CONFIG_FILE.",
+        )
+    return translate(error, "", settings.bucket, is_head=False)
 
 
 def _aws_client(settings: BucketSettings, common: dict[str, Any]) -> Any:

@@ -170,7 +170,10 @@ def claims(
             elif clear in {each.run_id for each in writers} | {each.run_id for each in orders}:
                 answer, said = _end_restore(store, writers, orders, clear, force=force)
             else:
-                raise PointMissing(f"{group} has no claim of run {clear}")
+                raise PointMissing(
+                    f"{group} has no claim of run {clear}",
+                    hint="List them: the same command without --clear.",
+                )
             if as_json:
                 print_json({"ok": True, **answer})
             else:

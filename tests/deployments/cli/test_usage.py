@@ -61,3 +61,25 @@ def test_a_group_the_bucket_does_not_have_is_an_error_and_leaves_no_trace(
     assert error["message"].endswith("holds no restore point of RG9")
     assert error["hint"] == "It has those of RG1."
     assert not list((tmp_path / "bucket").rglob("*RG9*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "nonsense", "Invalid endpoint: nonsense"),
+        ("AWS_REGION", "b@d!region", "doesn't match a supported format"),
+        ("AWS_PROFILE", "nope", "(nope) could not be found"),
+        ("AWS_CONFIG_FILE", __file__, "Unable to parse config file"),
+    ],
+)
+def test_an_environment_that_names_no_store_is_told_in_one_line(
+    flashvault, monkeypatch, name, text, said
+):
+    for other in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, text)
+    answer = flashvault("query restore_points --bucket s3://pha-bucket --json")
+    assert answer.status == 2
+    error = json.loads(answer.out)["error"]
+    assert said in error["message"]
+    assert name in error["hint"]
