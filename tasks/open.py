@@ -205,6 +205,9 @@ def _loaded(model: type[B], name: str) -> B | None:
 
 
 def secret_of(name: str, what: str) -> str:
-    """Read `FLASHVAULT_<WHAT>_<NAME>`, as in FLASHVAULT_PASSWORD_STORAGE1."""
+    """Read `FLASHVAULT_<WHAT>_<NAME>`, as in FLASHVAULT_PASSWORD_STORAGE1.
+
+    `deployments.cli.secrets.variable`, which loads no Prefect, has the same rule.
+    """
     plain = "".join(letter if letter.isalnum() else "_" for letter in name).upper()
     return os.environ.get(f"FLASHVAULT_{what}_{plain}", "")

@@ -37,7 +37,10 @@ PUBLIC = frozenset({"ACCESS_KEY"})
 
 
 def variable(label: str, name: str) -> str:
-    """Return the environment variable that holds an object's secret."""
+    """Return the environment variable that holds an object's secret.
+
+    Runs read it by the same rule: `tasks.open.secret_of`.
+    """
     plain = "".join(letter if letter.isalnum() else "_" for letter in name).upper()
     return f"FLASHVAULT_{label}_{plain}"
 
