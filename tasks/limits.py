@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
 import httpx
+from prefect import flow_engine
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
@@ -47,6 +49,9 @@ living one: its lock is asked first (`tasks.run`)."""
 DEFAULTS = {"group": 1, "array": 4, "host": 4, "bucket": 8}
 """Runs at a time, where nobody has said otherwise (`prefect gcl update NAME --limit N`)."""
 
+LEASE = "maintain_concurrency_lease"
+"""What Prefect's engine calls to keep the place that a limited deployment gives to its run."""
+
 UNANSWERED = (
     Silent,
     httpx.HTTPError,
@@ -56,6 +61,23 @@ UNANSWERED = (
 """Limits are advisory: without an answer a run goes on without a place."""
 
 log = logging.getLogger(__name__)
+
+
+def _outlived(maintain: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a run go on where the place of its deployment cannot be kept.
+
+    Prefect's engine renews it every 225 s, and cancels the run when its server does not answer: a
+    backup or restore of hours would end where the server is away for a minute at that moment.
+    """
+
+    @wraps(maintain)
+    def kept(lease_id: UUID, lease_duration: float, *_: Any, **__: Any) -> Any:
+        return maintain(lease_id, lease_duration, raise_on_lease_renewal_failure=False)
+
+    return kept
+
+
+setattr(flow_engine, LEASE, _outlived(getattr(flow_engine, LEASE)))
 
 
 def limit_name(kind: str, name: str) -> str:
