@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
+import httpx
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import FlowPauseTimeout
+from prefect.exceptions import FlowPauseTimeout, PrefectHTTPStatusError
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
@@ -18,6 +22,9 @@ from tasks.steps import run_log
 
 WAIT_S = 24 * 3600
 """How long a restore waits for its approval."""
+
+LOOK_S = 5
+UNANSWERED = (httpx.HTTPError, PrefectHTTPStatusError)
 
 
 class Confirmation(RunInput):
@@ -61,7 +68,7 @@ def _ask(group: str, what: str, plan: str) -> None:
         "%s waits for a person who has read the plan: press Resume in the menu above", what
     )
     try:
-        answer = pause_flow_run(wait_for_input=form, timeout=WAIT_S, poll_interval=5)
+        answer = _answer(form)
     except FlowPauseTimeout as error:
         raise Refused(
             f"nobody approved {what} within {format_duration(WAIT_S)}",
@@ -70,6 +77,33 @@ def _ask(group: str, what: str, plan: str) -> None:
     if answer.group.strip() != group:
         raise Refused(f"'{answer.group}' is not the name of the group, {group}")
     run_log().info("%s was approved by %s", what, answer.approver)
+
+
+def _answer(form: type[Confirmation]) -> Confirmation:
+    """Wait for the form; a server that goes away meanwhile is waited for, too."""
+    while True:
+        try:
+            return pause_flow_run(
+                wait_for_input=form, timeout=WAIT_S, poll_interval=LOOK_S, key="approval"
+            )
+        except UNANSWERED as error:
+            run_log().warning("Prefect does not answer, the approval waits for it: %s", error)
+        # Asked again with the same key, Prefect pauses a run that it had not paused yet, and hands
+        # out the answer to one that a person has resumed. It must not be paused just then.
+        while _may_be_paused():
+            time.sleep(LOOK_S)
+
+
+def _may_be_paused() -> bool:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(context.flow_run.id).state
+    except UNANSWERED:
+        return True
+    return state is not None and state.is_paused()
 
 
 def expected_words(seconds: float | None) -> str:

@@ -1,11 +1,14 @@
 """A restore begins only after a person has read its plan: at the command line, or in the UI."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from named_points import point_of, volume_named
+from prefect import states
 from prefect.exceptions import FlowPauseTimeout
 
 import flows.restore
@@ -137,3 +140,34 @@ def test_other_disks_than_those_that_were_approved_are_refused(plan):
     other = replace(placement, disk=replace(placement.disk, uid="6005076400810000000000000000000C"))
     with pytest.raises(Refused, match="other disks would be written"):
         refuse_another(plan, replace(plan, placements=(other,)))
+
+
+def test_an_approval_outlives_a_server_that_goes_away(plan, answered, monkeypatch):
+    """Away while it is asked, away when it is looked for, there and still waiting, and resumed."""
+    answer, _ = answered
+    answer("RG1")
+    resumed = approval.pause_flow_run
+    keys = []
+    looks = iter([httpx.ReadTimeout("frozen"), states.Paused(), states.Running()])
+
+    def pause(key, **more):
+        keys.append(key)
+        if len(keys) == 1:
+            raise httpx.ConnectError("refused")
+        assert next(looks, None) is None, "not before the run is resumed"
+        return resumed(**more)
+
+    class Client:
+        def read_flow_run(self, _id):
+            found = next(looks)
+            if isinstance(found, Exception):
+                raise found
+            return SimpleNamespace(state=found)
+
+    context = SimpleNamespace(flow_run=SimpleNamespace(id="0f"))
+    monkeypatch.setattr(approval, "FlowRunContext", SimpleNamespace(get=lambda: context))
+    monkeypatch.setattr(approval, "pause_flow_run", pause)
+    monkeypatch.setattr(approval, "get_client", lambda **_: nullcontext(Client()))
+    monkeypatch.setattr(approval, "LOOK_S", 0)
+    approval.approve(plan)
+    assert keys == ["approval"] * 2
