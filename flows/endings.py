@@ -8,6 +8,8 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 from pydantic import BaseModel, ConfigDict
 
+from tasks.run import amend_ended
+
 
 class Ending(BaseModel):
     """What a run has to say at its end. `exit_code` is the command line's answer."""
@@ -65,7 +67,9 @@ def ended(ending: Ending) -> Any:
     if FlowRunContext.get() is None:
         return ending
     data = ending.model_dump(mode="json")
-    if ending.exit_code in (0, 5):
+    is_done = ending.exit_code in (0, 5)
+    amend_ended(is_done=is_done, summary=ending.summary)
+    if is_done:
         name = "Skipped" if ending.outcome == "skipped" else None
         return Completed(name=name, message=ending.summary, data=data)
     return Failed(name=ending.outcome.capitalize(), message=ending.summary, data=data)

@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Completed, Crashed
+from prefect.states import Completed, Crashed, Failed
 
 from blocks.catalog.claims import clear_intent, read_fate, read_intents
 from blocks.catalog.leftovers import remove_uncommitted
@@ -26,10 +26,11 @@ from blocks.catalog.point import image_folder
 from blocks.catalog.writers import close_gone, open_writers, sweep
 from blocks.errors import FlashvaultError, GroupBusy
 from blocks.profile.model import Configuration, Method
+from tasks.asking import is_silent
 from tasks.journal import dead_journals
 from tasks.open import configuration, has_api, store
 from tasks.publish import CLAIMED
-from tasks.run import ended_runs, forget_ended, unwind
+from tasks.run import ended_runs, forget_ended, note_died, unwind
 from tasks.steps import run_log, step
 from tasks.undo import UNDO
 
@@ -38,6 +39,8 @@ PENDING_MAX = timedelta(minutes=15)
 
 SETTLE = timedelta(minutes=2)
 """A run that ended may still be telling the server so for this long, if its process lives."""
+
+RIGHT = "set right by reconcile"
 
 log = logging.getLogger(__name__)
 
@@ -133,18 +136,18 @@ def close_dead_writers() -> int:
 @step(name="set-states-right")
 def set_states_right(cleared: list[Cleared]) -> int:
     """Tell Prefect how runs really ended: of the dead, and of those it could not be told about."""
-    if not has_api():
+    for dead in cleared:
+        if dead.flow_run:  # written down: told later, if the server is away now
+            note_died(dead.flow_run, is_done=dead.is_committed)
+    if not has_api() or is_silent():
         return 0
     count = 0
     try:
-        for dead in cleared:
-            if dead.flow_run:
-                count += _settle(dead.flow_run, is_done=dead.is_committed, what="its process died")
         for flow_run, facts, is_alive in ended_runs():
             ended_at = datetime.fromisoformat(facts["ended_at"])
             if is_alive and datetime.now(UTC) - ended_at < SETTLE:
                 continue
-            count += _settle(flow_run, is_done=facts["is_done"], what=facts["summary"])
+            count += _settle(flow_run, _state_of(facts))
             forget_ended(flow_run)
         count += _give_up_pending()
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
@@ -161,7 +164,14 @@ def _is_committed(facts: dict[str, Any]) -> bool:
         return False
 
 
-def _settle(flow_run: str, *, is_done: bool, what: str) -> int:
+def _state_of(facts: dict[str, Any]) -> State[Any]:
+    told = f"{RIGHT}: {facts['summary']}"
+    if facts["is_done"]:
+        return Completed(message=told)
+    return Crashed(message=told) if facts.get("has_died") else Failed(message=told)
+
+
+def _settle(flow_run: str, state: State[Any]) -> int:
     """Set the state of a run that is still called running; 1 if that was needed.
 
     Or called crashed although it was done: its worker saw a process end that could not report.
@@ -172,13 +182,9 @@ def _settle(flow_run: str, *, is_done: bool, what: str) -> int:
         except ObjectNotFound:
             return 0
         is_said = run.state is None or run.state.is_final()
+        is_done = state.is_completed()
         if is_said and not (is_done and run.state is not None and run.state.is_crashed()):
             return 0
-        state: State[Any] = (
-            Completed(message=f"set right by reconcile: {what}; the restore point is there")
-            if is_done
-            else Crashed(message=f"set right by reconcile: {what}")
-        )
         client.set_flow_run_state(run.id, state, force=True)
     run_log().info("set the state of flow run %s to %s", run.name, state.name)
     return 1
@@ -192,7 +198,7 @@ def _give_up_pending() -> int:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(**pending)):
             since = run.state.timestamp if run.state else None
             if "flashvault" in run.tags and since and datetime.now(UTC) - since > PENDING_MAX:
-                message = "set right by reconcile: no worker started it"
+                message = f"{RIGHT}: no worker started it"
                 client.set_flow_run_state(run.id, Crashed(message=message), force=True)
                 count += 1
     return count

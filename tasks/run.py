@@ -127,11 +127,12 @@ def _owned(
             yield run
         except BaseException as error:  # a cancel is no Exception, and must end the movers too
             run.stop.set()
-            _remember_ended(journal, is_done=False, summary=describe(error))
+            _remember_ended(journal.facts.get("flow_run"), is_done=False, summary=describe(error))
             raise
         else:
             if is_all:
-                _remember_ended(journal, is_done=True, summary=f"{purpose} ended well")
+                flow_run = journal.facts.get("flow_run")
+                _remember_ended(flow_run, is_done=True, summary=f"{purpose} ended well")
         finally:
             unwind(journal, undo)
 
@@ -178,20 +179,40 @@ def forget_ended(flow_run: str) -> None:
     (state_directory() / "ended" / f"{flow_run}.json").unlink(missing_ok=True)
 
 
-def _remember_ended(journal: Journal, *, is_done: bool, summary: str) -> None:
-    flow_run = journal.facts.get("flow_run")
+def amend_ended(*, is_done: bool, summary: str) -> None:
+    """Say more exactly how this run ended, once its report is made: damage is no good end."""
+    flow_run = flow_run_id()
+    if (state_directory() / "ended" / f"{flow_run}.json").exists():
+        _remember_ended(flow_run, is_done=is_done, summary=summary)
+
+
+def note_died(flow_run: str, *, is_done: bool) -> None:
+    """Remember that a run's process died, unless the run had said how it ended."""
+    if not (state_directory() / "ended" / f"{flow_run}.json").exists():
+        summary = "its process died" + ("; the restore point is there" if is_done else "")
+        os.close(_written(flow_run, is_done=is_done, summary=summary, has_died=True))
+
+
+def _remember_ended(flow_run: str | None, *, is_done: bool, summary: str) -> None:
     if not flow_run:
         return
-    facts = {"is_done": is_done, "summary": summary, "ended_at": datetime.now(UTC).isoformat()}
-    partial = state_directory() / "ended" / f"{flow_run}.partial"
     try:
-        with keeping(partial):
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # never closed: free when the process has ended
-            os.write(descriptor, json.dumps(facts).encode())
-            partial.rename(partial.with_suffix(".json"))
+        # Its lock is never given back: it is free when the process has ended.
+        _written(flow_run, is_done=is_done, summary=summary, has_died=False)
     except HostError as error:  # what is done is done, and what failed has an error of its own
         run_log().warning("how the run ended is not noted: %s", error)
+
+
+def _written(flow_run: str, **facts: Any) -> int:
+    """Write down how a run ended; return the descriptor that holds the file's lock."""
+    ended_at = datetime.now(UTC).isoformat()
+    partial = state_directory() / "ended" / f"{flow_run}.partial"
+    with keeping(partial):
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, json.dumps({**facts, "ended_at": ended_at}).encode())
+        partial.rename(partial.with_suffix(".json"))
+    return descriptor
 
 
 def flow_run_id() -> str:

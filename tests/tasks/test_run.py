@@ -94,3 +94,16 @@ def test_who_asks_is_told_whether_a_run_that_ended_may_still_be_reporting(monkey
         "0e": True,
         "0f": False,
     }
+
+
+def test_how_a_run_ended_is_told_as_its_report_says_it(monkeypatch):
+    """A restore that left damage out comes to its end without an error, and is not done."""
+    monkeypatch.setattr(tasks.run, "flow_run_id", lambda: "0d")
+    tasks.run.amend_ended(is_done=True, summary="of a run without a journal")
+    assert list(tasks.run.ended_runs()) == []
+    with tasks.run.run_of("RG1", "restore", {}):
+        pass
+    tasks.run.amend_ended(is_done=False, summary="3 ranges damaged")
+    ((name, facts, is_alive),) = tasks.run.ended_runs()
+    assert (name, facts["is_done"], facts["summary"]) == ("0d", False, "3 ranges damaged")
+    assert is_alive
