@@ -189,8 +189,9 @@ def _prefect(wanted: Configuration) -> Found:
     if not opened.has_api():
         hint = "Start one with `flashvault serve`, or set PREFECT_API_URL."
         return "warning", "no server is known: nothing is scheduled", hint
-    from deployments import register
+    from deployments import register, runtime
 
+    runtime.require_server()
     if changes := register.plan(wanted):
         names = ", ".join(f"{change.kind} {change.name}" for change in changes[:3])
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""

@@ -29,6 +29,10 @@ QUIET = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 
+BY_HAND = {"PREFECT_API_REQUEST_TIMEOUT": "10", "PREFECT_CLIENT_MAX_RETRIES": "1"}
+"""Where a person waits: a server that falls silent before a run has begun is done without after
+22 s."""
+
 
 def environment_file() -> Path:
     """Return the file in which `serve` says how to reach its server."""

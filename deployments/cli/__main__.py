@@ -72,11 +72,17 @@ def main() -> None:
     wanted = VERBS.get(words[0]) if words else None
     app = application([wanted] if wanted else list(dict.fromkeys(VERBS.values())))
     as_json = "--json" in sys.argv
-    with reported_errors(as_json=as_json), printed_to_the_end():
-        _refuse_unreadable(sys.argv[1:])
-        if as_json:
-            _run_for_a_program(app)
-        app()
+    try:
+        with reported_errors(as_json=as_json), printed_to_the_end():
+            _refuse_unreadable(sys.argv[1:])
+            if as_json:
+                _run_for_a_program(app)
+            app()
+    except SystemExit as ended:
+        # Not loaded by a verb that knows nothing of Prefect: nothing is waited for then.
+        if runtime := sys.modules.get("deployments.runtime"):
+            runtime.leave_at_once_if_silent(ended.code)
+        raise
 
 
 def _refuse_unreadable(words: Iterable[str]) -> None:

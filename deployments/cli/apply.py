@@ -44,9 +44,9 @@ def apply(
         flashvault apply
     """
     with reported_errors(as_json=as_json):
-        from deployments import settings
+        from deployments import runtime
 
-        settings.require()
+        runtime.require_server()
         from deployments import register as registration
 
         path = config or config_path()
@@ -73,13 +73,14 @@ def after_a_change(path: Path, group: str = "") -> list[dict[str, str]]:
     The change of the file stands whatever happens here: what cannot be done is said, and
     `flashvault apply` does it later.
     """
-    from deployments import settings
+    from deployments import runtime, settings
 
     if not settings.prepare():
         return []
     from deployments import register as registration
 
     try:
+        runtime.require_server()
         return [asdict(change) for change in registration.apply(load_configuration(path), group)]
     except Unreachable as error:
         err().print(f"warning: {error}; the file is changed", markup=False)

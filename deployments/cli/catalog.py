@@ -274,6 +274,9 @@ def _store(group: str, bucket: str) -> Store:
         return store_of(bucket)
     if not group:
         raise ConfigError("which bucket?", hint="Give --bucket s3://…, or a resource group.")
+    from deployments import runtime
+
+    runtime.found_server()
     from tasks.open import store  # Prefect is needed only here
 
     wanted = load_configuration()

@@ -34,9 +34,10 @@ def check(
     Example: flashvault check RG1
     """
     with reported_errors(as_json=as_json):
-        from deployments import settings
+        from deployments import runtime, settings
 
         settings.prepare()
+        runtime.found_server()
         from deployments import checks
 
         wanted = load_configuration(config or config_path())

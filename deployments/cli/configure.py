@@ -277,9 +277,9 @@ def _sentence(outcome: actions.Outcome) -> str:
 
 
 def _save_secrets(item: Configured, values: Mapping[str, str]) -> None:
-    from deployments import settings
+    from deployments import runtime
 
-    settings.require()
+    runtime.require_server()
     from deployments import credentials
 
     credentials.save(item, values)

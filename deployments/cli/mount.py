@@ -83,6 +83,7 @@ def _open(group: str, point: str, bucket: str) -> tuple[Store, RestorePoint, Cip
         from deployments import runtime
 
         runtime.prepare_environment(quiet=True)
+        runtime.found_server()
         from tasks.plan import Asked, configured, open_source
 
         asked = Asked(group, {}, point)

@@ -150,9 +150,10 @@ def _stores(path: Path, group: str, bucket: str) -> Iterable[tuple[Store, list[s
         store = open_store(parse_bucket_url(bucket))
         yield store, [group] if group else shelf.groups(store)
         return
-    from deployments import settings
+    from deployments import runtime, settings
 
     settings.prepare()
+    runtime.found_server()
     from tasks.open import store as registered
 
     configuration = load_configuration(path)
@@ -197,9 +198,9 @@ def _restore_points(points: Iterable[RestorePoint]) -> list[dict[str, str]]:
 
 
 def _runs(group: str) -> list[dict[str, str]]:
-    from deployments import settings
+    from deployments import runtime
 
-    settings.require()
+    runtime.require_server()
     from deployments import history
 
     return history.runs(group)

@@ -462,6 +462,7 @@ def _on_worker(deployment: str, parameters: dict[str, Any], *, as_json: bool) ->
     from deployments import runtime
 
     runtime.prepare_environment(quiet=True)
+    runtime.require_server()
     from prefect.deployments import run_deployment
 
     run: Any = run_deployment(deployment, parameters=parameters, timeout=0)

@@ -110,9 +110,9 @@ def runs(
     Example: flashvault runs RG1 --watch
     """
     with reported_errors(as_json=as_json):
-        from deployments import settings
+        from deployments import runtime
 
-        settings.require()
+        runtime.require_server()
         from deployments import history
 
         chosen = group or of
