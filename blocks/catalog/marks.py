@@ -161,11 +161,3 @@ def distrusted(points: Iterable[RestorePoint], damage: Iterable[Damage]) -> froz
     """
     keys = {mark.key for mark in damage}
     return frozenset(point.id for point in points if keys and keys & keys_of([point]))
-
-
-def damaged_ranges(damage: Sequence[Damage]) -> Mapping[str, list[tuple[int, int]]]:
-    """Gather damaged ranges by object: extents that live there are to be stored again."""
-    ranges: dict[str, set[tuple[int, int]]] = {}
-    for mark in damage:
-        ranges.setdefault(mark.key, set()).update(mark.ranges)
-    return {key: sorted(found) for key, found in ranges.items()}

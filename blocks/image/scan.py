@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from blocks.errors import CorruptData
-from blocks.image.extents import Digests
 from blocks.image.layout import (
     INDEX_TAIL_BYTES,
     SEEK_FOOT_BYTES,
@@ -25,7 +24,6 @@ from blocks.image.layout import (
     unpack_object_header,
     unpack_seek_table,
 )
-from blocks.image.map import Page
 from blocks.image.segments import FrameIndex, unpack_frame_index
 
 GetRange = Callable[[int, int], bytes | bytearray | memoryview]
@@ -108,40 +106,3 @@ def _check_layout(
         or sum(length for length, _ in entries) != end + index_length
     ):
         raise CorruptData(f"{key}: index and seek table contradict each other")
-
-
-def contradictions(image: ScannedImage, page: Page, page_first: int) -> list[tuple[int, int]]:
-    """Return the runs (first, count) of a page which this object does not hold as the map says."""
-    if image.key not in page.objects:
-        return []
-    number = page.objects.index(image.key)
-    rows = page.runs[page.runs["object"] == number]
-    offsets = image.index.frames["offset"]
-    at = np.searchsorted(offsets, rows["offset"])
-    starts = image.digest_starts()
-    wrong = []
-    for frame, row in zip(at.tolist(), rows.tolist(), strict=True):
-        first, count, _, skip, frame_count, length, offset = row
-        run = (page_first + first, count)
-        if frame >= len(offsets):
-            wrong.append(run)
-            continue
-        found = image.index.frames[frame]
-        expected = (offset, length, frame_count, page_first + first - skip)
-        if (
-            expected
-            != (
-                int(found["offset"]),
-                int(found["length"]),
-                int(found["count"]),
-                int(found["first"]),
-            )
-            or found["kind"] == FrameKind.ZERO
-        ):
-            wrong.append(run)
-            continue
-        begin = int(starts[frame]) + skip
-        held: Digests = image.index.digests[begin : begin + count]
-        if not np.array_equal(held, page.digests[first : first + count]):
-            wrong.append(run)
-    return wrong

@@ -7,6 +7,7 @@ import threading
 
 import captured
 import pytest
+from contradictions import contradictions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_disk import changed, volume
@@ -14,7 +15,7 @@ from memory_disk import changed, volume
 from blocks.catalog import shelf
 from blocks.catalog.point import Kind, image_folder
 from blocks.errors import CorruptData, Refused, StoreError
-from blocks.image.scan import contradictions, scan_object
+from blocks.image.scan import scan_object
 from blocks.store.memory import MemoryStore
 from tasks.compact_point import compact_point
 from tasks.compaction import CompactSettings, compact_volume

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import zstandard
 from blake3 import blake3
+from contradictions import contradictions
 
 from blocks.catalog import shelf
 from blocks.catalog.rebuild import rebuild
-from blocks.image.scan import contradictions, scan_object
+from blocks.image.scan import scan_object
 from blocks.store.memory import MemoryStore
 from tasks.proven_reads import read_range
 from tasks.recovery import restore_volume

@@ -7,11 +7,12 @@ the commit, is the real catalog.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from blake3 import blake3
 
-from blocks.catalog.marks import damaged_ranges, read_damage
+from blocks.catalog.marks import Damage, read_damage
 from blocks.catalog.point import (
     Kind,
     PageRef,
@@ -51,7 +52,7 @@ def capture(
 ) -> RestorePoint:
     """Store what the parent does not have (or, to compact, everything) and describe the point."""
     old = read_map(store, parent) if parent and not compact else []
-    bad = damaged_ranges(read_damage(store, group, workers=1)) if old else {}
+    bad = _damaged_ranges(read_damage(store, group, workers=1)) if old else {}
     folder = image_folder(group, run_id)
     image_key = f"{folder}hdisk1.img.zst"
     fates, fresh = place(content, old, bad, image_key)
@@ -218,3 +219,11 @@ def read_twice(store: Store, named: StoredObject) -> bytes:
 
 def map_digest(fates: list[Fate]) -> str:
     return blake3("".join(digest for digest, _, _ in fates).encode()).hexdigest()
+
+
+def _damaged_ranges(damage: Sequence[Damage]) -> Mapping[str, list[tuple[int, int]]]:
+    """Gather damaged ranges by object: extents that live there are to be stored again."""
+    ranges: dict[str, set[tuple[int, int]]] = {}
+    for mark in damage:
+        ranges.setdefault(mark.key, set()).update(mark.ranges)
+    return {key: sorted(found) for key, found in ranges.items()}
