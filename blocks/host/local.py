@@ -193,7 +193,8 @@ def _open(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise DiskMissing(f"there is no disk {path}") from error
+        hint = "" if path.startswith("/dev/") else "Is the path right?"
+        raise DiskMissing(f"there is no disk {path}", hint=hint) from error
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise TargetInUse(f"{path} is in use") from error
@@ -209,7 +210,7 @@ def _size_of(fd: int, path: str) -> tuple[int, bool]:
         answer = fcntl.ioctl(fd, _BLKGETSIZE64, bytes(8))
         return int.from_bytes(answer, "little"), False
     os.close(fd)
-    raise HostError(f"{path} is neither a disk nor a file")
+    raise HostError(f"{path} is neither a disk nor a file", hint="Name a block device, or a file.")
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

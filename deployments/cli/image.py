@@ -299,10 +299,7 @@ def _get(
     store = _open(source)
     found = _find(store, name, point)
     [volume] = found.volumes
-    if not target.exists() or (target.stat().st_size == 0 and target.is_file()):
-        with target.open("ab") as file:
-            file.truncate(volume.size_bytes)
-    elif not force:
+    if target.exists() and not force:
         reader = LocalReader(target)
         try:
             is_blank = looks_blank(reader)
@@ -312,7 +309,7 @@ def _get(
             raise TargetNotEmpty(f"{target} is not empty", hint="Say --force to write over it.")
     began = time.monotonic()
     progress = Progress()
-    writer = LocalWriter(target)
+    writer = LocalWriter(target, create_bytes=volume.size_bytes)
     try:
         with _shown(progress, quiet=quiet):
             done = restore_volume(
