@@ -87,7 +87,10 @@ def restore(
         typer.Option("--node", help="The node whose disk names are meant; else the group's owner."),
     ] = "",
     host: Annotated[
-        str, typer.Option("--host", help="The host that writes; else the profile's.")
+        str,
+        typer.Option(
+            "--host", help="The host that writes disks given by name; else the profile's."
+        ),
     ] = "",
     importing: Annotated[
         str,
