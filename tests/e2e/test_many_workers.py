@@ -15,7 +15,6 @@ from topology import MARKS, Cluster, Host, cluster_of, kill_all, note, wait_unti
 
 from blocks.catalog import shelf
 from blocks.catalog.point import RestorePoint
-from blocks.catalog.writers import open_writers
 from blocks.store.clients import open_store, parse_bucket_url
 from blocks.units import MIB
 from deployments.schedules import CAPTURE_POOL, RESTORE_POOL
@@ -126,33 +125,6 @@ def backed_up(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     modify(cluster, group, "CAPTURE_WORKERS=")
 
 
-def restored_onto_spares(cluster: Cluster, group: str) -> str:
-    """Ask for a restore of a group's newest point onto its spare disks, by two workers."""
-    wired = next(each for each in cluster.site.groups if each.resource_group == group)
-    pairs = zip(wired.sources, wired.spares, strict=True)
-    to = {wired.disks[source]: wired.disks[spare] for source, spare in pairs}
-    deployment = cluster.call("GET", f"deployments/name/restore/{group}-restore")["id"]
-    asked = {"group": group, "to": to, "workers": 2, "approved": True, "force": True}
-    made = cluster.call(
-        "POST",
-        f"deployments/{deployment}/create_flow_run",
-        json={"parameters": asked | {"importing": "no"}, "state": {"type": "SCHEDULED"}},
-    )
-    return str(made["id"])
-
-
-def require_spares_identical(cluster: Cluster, group: str) -> None:
-    wired = next(each for each in cluster.site.groups if each.resource_group == group)
-    for source, spare in zip(wired.sources, wired.spares, strict=True):
-        written = Path(cluster.site.volume(spare).path).read_bytes()
-        assert written == Path(cluster.site.volume(source).path).read_bytes(), spare
-
-
-def written_by_others(cluster: Cluster) -> list[str]:
-    store = open_store(parse_bucket_url(f"s3://{cluster.site.s3.bucket}"))
-    return [writer.worker.host for writer in open_writers(store)]
-
-
 def said_by_others(cluster: Cluster) -> list[list[str]]:
     """Return for each disk that another worker wrote, earliest first, how that ended."""
     store = open_store(parse_bucket_url(f"s3://{cluster.site.s3.bucket}"))
@@ -167,22 +139,22 @@ def test_two_workers_restore_one_group_and_a_disk_has_one_writer_at_a_time(
 ):
     first, second = cluster.hosts
     with first.worker(RESTORE_POOL), second.worker(CAPTURE_POOL):
-        run = restored_onto_spares(cluster, backed_up)
-        wait_until(lambda: written_by_others(cluster), "a disk that the second host writes")
+        run = cluster.restore_onto_spares(backed_up, workers=2)
+        wait_until(cluster.written_by_others, "a disk that the second host writes")
         began = time.monotonic()
         (victim,) = shares(second)
         os.kill(victim["pid"], signal.SIGKILL)
         assert cluster.ended({backed_up: run}) == {backed_up: "COMPLETED"}
         note(f"from the death of a writer to the proven restore: {time.monotonic() - began:.1f} s")
-        require_spares_identical(cluster, backed_up)
+        cluster.require_spares_identical(backed_up)
         # And once more with nobody killed: the owner believes what the other worker says.
         cluster.fill(20)
         cluster.hosts[0].flashvault("backup", backed_up, "--full", "--force")
-        again = restored_onto_spares(cluster, backed_up)
+        again = cluster.restore_onto_spares(backed_up, workers=2)
         assert cluster.ended({backed_up: again}) == {backed_up: "COMPLETED"}
         assert said_by_others(cluster) == [["error"], ["restored"]]
-    require_spares_identical(cluster, backed_up)
-    assert written_by_others(cluster) == []
+    cluster.require_spares_identical(backed_up)
+    assert cluster.written_by_others() == []
     assert list(first.state.glob("runs/*.jsonl")) == []
 
 
@@ -191,17 +163,17 @@ def test_a_restore_is_not_done_while_a_vanished_host_may_write(cluster: Cluster,
     first, second = cluster.hosts
     with first.worker(RESTORE_POOL):
         with second.worker(CAPTURE_POOL):
-            run = restored_onto_spares(cluster, backed_up)
-            wait_until(lambda: written_by_others(cluster), "a disk that the second host writes")
+            run = cluster.restore_onto_spares(backed_up, workers=2)
+            wait_until(cluster.written_by_others, "a disk that the second host writes")
             kill_all(second)
         time.sleep(30)  # the owner has long written its own disk
         assert cluster.state(run)["type"] == "RUNNING"
-        assert written_by_others(cluster) == [second.name]
+        assert cluster.written_by_others() == [second.name]
         cleared = second.flashvault("reconcile")
         assert cleared["writers_closed"] == 1
         assert cluster.ended({backed_up: run}) == {backed_up: "COMPLETED"}
-    require_spares_identical(cluster, backed_up)
-    assert written_by_others(cluster) == []
+    cluster.require_spares_identical(backed_up)
+    assert cluster.written_by_others() == []
 
 
 def test_a_profile_runs_on_the_hosts_of_its_site_only(cluster: Cluster, tmp_path: Path):

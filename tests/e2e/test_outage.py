@@ -1,17 +1,19 @@
-"""Prefect's server and its database go away in the middle of backups; a host falls silent."""
+"""Prefect's server, or its database, goes away or freezes in the middle; a host falls silent."""
 
 from __future__ import annotations
 
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from topology import MARKS, Cluster, cluster_of, kill_all, note, wait_until
+from topology import BIN, MARKS, Cluster, Host, cluster_of, kill_all, note, started, wait_until
 
-from deployments.schedules import RECONCILE, RESTORE_POOL
+from blocks.units import MIB
+from deployments.schedules import CAPTURE_POOL, RECONCILE, RESTORE_POOL
 
 pytestmark = MARKS
 
@@ -36,6 +38,23 @@ def group(cluster: Cluster) -> Iterator[str]:
     if cluster.server.process.poll() is not None:
         cluster.server.start()
     cluster.hosts[0].flashvault("modify", "backup_profile", name, "BANDWIDTH_LIMIT=")
+
+
+def has_reported(host: Host, run: str) -> bool:
+    """Say whether a run of a host has made its report, which the server does not take."""
+    record = host.state / "ended" / f"{run}.json"
+    return record.exists() and "ended well" not in record.read_text()
+
+
+@contextmanager
+def frozen(cluster: Cluster) -> Iterator[None]:
+    """Let Prefect's server take every connection and answer none."""
+    cluster.server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        cluster.server.process.send_signal(signal.SIGCONT)
+    cluster.server.wait_ready()
 
 
 def test_the_database_and_then_the_server_restart_in_the_middle_of_a_backup(
@@ -71,7 +90,7 @@ def test_a_backup_that_ends_while_the_server_is_away_is_committed_and_called_so_
         wait_until(host.begun, "the backup's claim")
         cluster.server.stop()
         (point,) = wait_until(lambda: set(cluster.points()[group]) - set(before), "the point")
-        wait_until((host.state / "ended" / f"{run}.json").exists, "the flow's end")
+        wait_until(lambda: has_reported(host, run), "the flow's end")
         # Prefect tries for minutes to tell its server, and gives up: no need to wait for that.
         kill_all(host, "prefect.engine")
         cluster.server.start()
@@ -96,21 +115,17 @@ def test_a_backup_whose_server_freezes_commits_without_waiting_for_it(
         before = cluster.points()[group]
         run = cluster.back_up(group)
         wait_until(host.begun, "the backup's claim")
-        cluster.server.process.send_signal(signal.SIGSTOP)
-        try:
-            frozen = time.monotonic()
+        with frozen(cluster):
+            froze = time.monotonic()
             (point,) = wait_until(lambda: set(cluster.points()[group]) - set(before), "the point")
-            wait_until((host.state / "ended" / f"{run}.json").exists, "the flow's end")
-            note(f"committed and through {time.monotonic() - frozen:.1f} s after the server froze")
+            wait_until(lambda: has_reported(host, run), "the flow's end")
+            note(f"committed and through {time.monotonic() - froze:.1f} s after the server froze")
             # A command asked now is not kept waiting either.
             began = time.monotonic()
             host.flashvault("catalog", "claims", group)
             note(f"a look at the claims meanwhile: {time.monotonic() - began:.1f} s")
             # As above: that the process tries to tell its server is another matter.
             kill_all(host, "prefect.engine")
-        finally:
-            cluster.server.process.send_signal(signal.SIGCONT)
-        cluster.server.wait_ready()
         host.flashvault("reconcile")
     # By reconcile, or by what the process had sent to the frozen server, which reads it now.
     state = cluster.state(run)
@@ -118,6 +133,75 @@ def test_a_backup_whose_server_freezes_commits_without_waiting_for_it(
     assert "restore point" in state["message"]
     assert cluster.points()[group] == [*before, point]
     cluster.require_identical(tmp_path, [group])
+    cluster.require_nothing_left()
+
+
+@pytest.fixture
+def backed_up(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A group with a fresh restore point and empty spare disks, in a store that is slow."""
+    group = cluster.names[1]
+    host = cluster.hosts[0]
+    cluster.fill(request.param)
+    host.flashvault("backup", group, "--full", "--force")
+    host.flashvault("modify", "backup_profile", group, "CAPTURE_WORKERS=2")
+    cluster.empty_spares(group)
+    with cluster.slow_store(MIB // 2):
+        yield group
+    host.flashvault("modify", "backup_profile", group, "CAPTURE_WORKERS=")
+
+
+@pytest.mark.parametrize(("backed_up", "workers"), [(31, 1), (32, 2)], indirect=["backed_up"])
+def test_a_restore_whose_server_freezes_is_proven_without_waiting_for_it(
+    cluster: Cluster, backed_up: str, workers: int
+):
+    first, second = cluster.hosts
+    with first.worker(RESTORE_POOL), second.worker(CAPTURE_POOL):
+        run = cluster.restore_onto_spares(backed_up, workers=workers)
+        if workers > 1:
+            wait_until(cluster.written_by_others, "a disk that the second host writes")
+        wait_until(lambda: cluster.is_restoring(run), "its volumes")
+        with frozen(cluster):
+            began = time.monotonic()
+            assert not (first.state / "ended" / f"{run}.json").exists(), "in its middle"
+            wait_until(lambda: has_reported(first, run), "the flow's end")
+            note(f"{workers} workers: proven {time.monotonic() - began:.1f} s after the freeze")
+            cluster.require_spares_identical(backed_up)
+            assert cluster.written_by_others() == []
+            # That the processes try for minutes to tell their server is another matter.
+            for host in cluster.hosts:
+                kill_all(host, "prefect.engine")
+        for host in cluster.hosts:
+            host.flashvault("reconcile")
+    # By reconcile, or by what the process had sent to the frozen server, which reads it now.
+    state = cluster.state(run)
+    assert state["type"] == "COMPLETED"
+    assert f"2 volumes of {backed_up} restored" in state["message"]
+    cluster.require_nothing_left()
+
+
+@pytest.mark.parametrize("backed_up", [33], indirect=True)
+def test_a_restore_by_hand_ends_soon_although_its_server_froze(cluster: Cluster, backed_up: str):
+    host = cluster.hosts[0]
+    to = [f"--to={disk}={spare}" for disk, spare in cluster.onto_spares(backed_up).items()]
+    words = ["restore", backed_up, *to, "--yes", "--force", "--import=no"]
+    with started("by-hand", host.words(str(BIN / "flashvault"), *words), host.place, host.env) as (
+        restore
+    ):
+        (run,) = wait_until(host.flow_runs, "its journal")
+        wait_until(lambda: cluster.is_restoring(run), "its volumes")
+        with frozen(cluster):
+            wait_until(lambda: has_reported(host, run), "the flow's end")
+            began = time.monotonic()
+            assert restore.wait(60) == 0
+            note(f"by hand: the command ended {time.monotonic() - began:.1f} s after its work")
+    told = (host.place / "by-hand.log").read_text()
+    assert f"2 volumes of {backed_up} restored" in told
+    assert "the next `flashvault reconcile` tells it" in told
+    cluster.require_spares_identical(backed_up)
+    host.flashvault("reconcile")
+    state = cluster.state(run)
+    assert state["type"] == "COMPLETED"
+    assert f"2 volumes of {backed_up} restored" in state["message"]
     cluster.require_nothing_left()
 
 

@@ -112,7 +112,7 @@ def processes_of(host: Host) -> dict[int, str]:
             continue
         try:
             env = (entry / "environ").read_bytes().split(b"\0")
-            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if f"FLASHVAULT_STATE={host.state}".encode() in env and words:
@@ -171,6 +171,12 @@ class Host:
         assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
         return json.loads(done.stdout)
 
+    def flow_runs(self) -> list[str]:
+        """Return the flow runs of the runs of this host that are under way."""
+        texts = [path.read_text() for path in self.state.glob("runs/*.jsonl")]
+        whole = [text.splitlines()[0] for text in texts if "\n" in text]
+        return [json.loads(line)["run"]["flow_run"] for line in whole]
+
     def begun(self) -> list[Path]:
         """Return the journals of runs that have claimed their group: that make things."""
         paths = self.state.glob("runs/*.jsonl")
@@ -202,6 +208,48 @@ class Cluster:
         asked = {"parameters": {"mode": "full", "force": True}, "state": {"type": "SCHEDULED"}}
         made = self.call("POST", f"deployments/{deployment}/create_flow_run", json=asked)
         return str(made["id"])
+
+    def onto_spares(self, group: str) -> dict[str, str]:
+        """Return onto which disk of its own each disk of a group can be restored."""
+        wired = self.wired(group)
+        pairs = zip(wired.sources, wired.spares, strict=True)
+        return {wired.disks[source]: wired.disks[spare] for source, spare in pairs}
+
+    def restore_onto_spares(self, group: str, *, workers: int) -> str:
+        """Ask for a restore of a group's newest point onto its spare disks; return the run."""
+        deployment = self.call("GET", f"deployments/name/restore/{group}-restore")["id"]
+        asked = {"group": group, "to": self.onto_spares(group), "workers": workers}
+        asked |= {"approved": True, "force": True, "importing": "no"}
+        body = {"parameters": asked, "state": {"type": "SCHEDULED"}}
+        made = self.call("POST", f"deployments/{deployment}/create_flow_run", json=body)
+        return str(made["id"])
+
+    def empty_spares(self, group: str) -> None:
+        for name in self.wired(group).spares:
+            with open(self.site.volume(name).path, "r+b") as file:
+                file.write(bytes(SIZE))
+
+    def is_restoring(self, run: str) -> bool:
+        """Say whether a run moves the bytes of a volume, as far as the server knows."""
+        steps = self.call("POST", "task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}})
+        return any(
+            step["name"].startswith("restore-") and step["state_type"] == "RUNNING"
+            for step in steps
+        )
+
+    def require_spares_identical(self, group: str) -> None:
+        wired = self.wired(group)
+        for source, spare in zip(wired.sources, wired.spares, strict=True):
+            written = Path(self.site.volume(spare).path).read_bytes()
+            assert written == Path(self.site.volume(source).path).read_bytes(), spare
+
+    def written_by_others(self) -> list[str]:
+        """Return the hosts that write disks for a restore they do not own."""
+        store = open_store(parse_bucket_url(f"s3://{self.site.s3.bucket}"))
+        return [writer.worker.host for writer in open_writers(store)]
+
+    def wired(self, group: str) -> lab.LabGroup:
+        return next(each for each in self.site.groups if each.resource_group == group)
 
     def state(self, run: str) -> dict[str, Any]:
         state: dict[str, Any] = self.call("GET", f"flow_runs/{run}")["state"]
