@@ -165,6 +165,8 @@ def restore(
                 return
             _show_plan(planned.report)
             _ask(str(parameters["group"]))
+            # What was read is restored, not what was backed up while it was read.
+            parameters |= {"point": planned.report["restore_point"], "at": None}
         ending = run_now("flows.restore", "restore", {**parameters, "approved": True}, quiet=quiet)
         finish(ending, as_json=as_json)
 
