@@ -11,6 +11,7 @@ from prefect.exceptions import FlowPauseTimeout, PrefectHTTPStatusError
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
+from ulid import ULID
 
 from blocks.errors import Refused
 from blocks.host.base import Disk
@@ -81,10 +82,11 @@ def _ask(group: str, what: str, plan: str) -> None:
 
 def _answer(form: type[Confirmation]) -> Confirmation:
     """Wait for the form; a server that goes away meanwhile is waited for, too."""
+    key = str(ULID()).lower()  # one answer is not for both questions of a move that asks twice
     while True:
         try:
             return pause_flow_run(
-                wait_for_input=form, timeout=WAIT_S, poll_interval=LOOK_S, key="approval"
+                wait_for_input=form, timeout=WAIT_S, poll_interval=LOOK_S, key=key
             )
         except UNANSWERED as error:
             run_log().warning("Prefect does not answer, the approval waits for it: %s", error)

@@ -196,7 +196,7 @@ def test_a_restore_is_approved_by_who_reads_its_plan(site: lab.Site, window: Bro
     newest = points(site, "RG1")[-1]
     for theme in ("light", "dark"):
         window.theme(theme)
-        window.open(f"/runs/flow-run/{run}", "to press Resume in the menu above")
+        window.open(f"/runs/flow-run/{run}", "press Resume in the menu above")
         window.press("Open menu")
         window.press("Resume")
         window.reads("64.0 MiB on 2 disks will be written over", newest, "Your name")

@@ -170,4 +170,7 @@ def test_an_approval_outlives_a_server_that_goes_away(plan, answered, monkeypatc
     monkeypatch.setattr(approval, "get_client", lambda **_: nullcontext(Client()))
     monkeypatch.setattr(approval, "LOOK_S", 0)
     approval.approve(plan)
-    assert keys == ["approval"] * 2
+    first, again = keys
+    assert first == again, "it is the same question"
+    approval.approve(plan)
+    assert keys[2] != first, "and that was another"
