@@ -53,7 +53,8 @@ runtime.run_flow(dashboard, {})
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Site]:
     """A lab in which one group has a history, three have a backup and one has none."""
-    directory = tmp_path_factory.mktemp("ui") / "lab"
+    place = tmp_path_factory.mktemp("ui") / "lab"
+    directory = Path("/tmp/flashvault-lab") if PICTURES else place
     before = dict(os.environ)
     words = [sys.executable, "-m", "deployments.cli", "lab"]
     up = ["up", "--dir", str(directory), "--size", str(SIZE), "--groups", str(GROUPS)]
