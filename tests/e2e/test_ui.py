@@ -180,7 +180,7 @@ def waiting(site: lab.Site) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     process = subprocess.Popen([sys.executable, "-c", RESTORE])
     paused = {"state": {"type": {"any_": ["PAUSED"]}}, "name": {"any_": ["restore-RG1"]}}
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not (found := ask("/flow_runs/filter", {"flow_runs": paused})):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -207,6 +207,6 @@ def test_a_restore_is_approved_by_who_reads_its_plan(site: lab.Site, window: Bro
     assert not any(spare.read_bytes()), "nothing is written before"
     window.type("RG1", "Anna")
     window.press("Resume", DIALOG)
-    assert process.wait(60) == 0
+    assert process.wait(180) == 0
     window.reads("Completed", "the restore was approved by Anna")
     assert any(spare.read_bytes())

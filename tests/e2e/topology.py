@@ -120,6 +120,10 @@ def processes_of(host: Host) -> dict[int, str]:
     return found
 
 
+def engines_of(host: Host) -> list[str]:
+    return [words for words in processes_of(host).values() if "prefect.engine" in words]
+
+
 def kill_all(host: Host, word: str = "") -> None:
     """Kill what runs on a host, as a power cut would; with a word, only what is called with it."""
 
@@ -335,9 +339,9 @@ class Cluster:
                 status = client.lsfcconsistgrp(group.consistency_group).status
             assert status not in {CopyState.PREPARED, CopyState.PREPARING}, name
         for host in self.hosts:
+            # A look of reconcile's may be going on: it is on a schedule, and outlives its worker.
+            wait_until(lambda host=host: not engines_of(host), "the runs have ended", 120)
             assert list(host.state.glob("runs/*.jsonl")) == []
-            engines = [words for words in processes_of(host).values() if "prefect.engine" in words]
-            assert engines == []
         limits = wait_until(self.free_limits, "places in line are free", 180)
         assert {f"array-{self.site.groups[0].storage_system}"} <= limits
 
