@@ -174,6 +174,12 @@ runtime.run_flow(restore, {"group": "RG1", "to": {"hdisk18": "hdisk23", "hdisk19
 """
 
 
+def told(run: dict[str, Any]) -> bool:
+    """Say whether the server has what a run logs last before it waits."""
+    logs = ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200})
+    return any("Pausing flow" in each["message"] for each in logs)
+
+
 @pytest.fixture
 def waiting(site: lab.Site) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A restore onto the spare disks that waits for a person: its process, and its run."""
@@ -181,7 +187,8 @@ def waiting(site: lab.Site) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     paused = {"state": {"type": {"any_": ["PAUSED"]}}, "name": {"any_": ["restore-RG1"]}}
     try:
         deadline = time.monotonic() + 180
-        while not (found := ask("/flow_runs/filter", {"flow_runs": paused})):
+        # The page of a run that is paused does not look for logs that come later.
+        while not (found := ask("/flow_runs/filter", {"flow_runs": paused})) or not told(found[0]):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.3)
