@@ -22,9 +22,11 @@ from tasks.pace import expected_s
 from tasks.steps import run_log
 
 WAIT_S = 24 * 3600
-"""How long a restore waits for its approval."""
+"""How long a restore or a move waits for its approval."""
 
 LOOK_S = 5
+"""Between two looks whether a person has answered, in seconds."""
+
 UNANSWERED = (httpx.HTTPError, PrefectHTTPStatusError)
 
 
